@@ -1,0 +1,59 @@
+# popk's commands; `make` alone lists them. Every target makes the environment .venv first.
+
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check-slow lint format types wheel bench clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+# The environment is made anew when what it rests on changes, and counts as made only when the
+# whole installation went through. setuptools goes in first: building without isolation uses the
+# version pinned in constraints.txt.
+$(READY): pyproject.toml setup.py constraints.txt
+	@python=$$(/bin/sh .ci/find-python) || exit 2; \
+	echo "popk: making the environment .venv with $$python, once; this takes one to five minutes." >&2; \
+	"$$python" -m venv --clear .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		--no-build-isolation -e ".[test,dev]"
+	@touch $@
+
+demo: $(READY) ## run the worked example; its report is written to demo-run/
+	.venv/bin/popk demo --out demo-run
+
+test: $(READY) ## run the tests, except the slow statistical ones
+	$(PYTHON) -m pytest -m "not slow" -n 2
+
+check-slow: $(READY) ## run the slow statistical checks
+	$(PYTHON) -m pytest -m slow -n 2
+
+lint: $(READY) ## check style and formatting
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+
+format: $(READY) ## put the imports in order and format the code
+	$(PYTHON) -m ruff check --select I --fix
+	$(PYTHON) -m ruff format
+
+# mypy sees the packages as they are installed: popk with the folder models/ as popk.models.
+types: $(READY) ## check the type hints
+	@rm -rf .venv/types && mkdir -p .venv/types/popk
+	@ln -s $(CURDIR)/popk/* .venv/types/popk/ && ln -s $(CURDIR)/models .venv/types/popk/models
+	cd .venv/types && ../bin/python -m mypy --config-file $(CURDIR)/pyproject.toml \
+		--cache-dir $(CURDIR)/.mypy_cache
+
+wheel: $(READY) ## build the wheel, install it elsewhere and import every module from it
+	$(PYTHON) .ci/check_wheel.py
+
+bench: $(READY) ## run the comparisons in benchmarks/
+	@set -e; found=""; for file in benchmarks/bench_*.py; do \
+		if [ -f "$$file" ]; then found=yes; echo "$$file"; $(PYTHON) "$$file"; fi; \
+	done; [ -n "$$found" ] || echo "benchmarks/ holds no bench_*.py: nothing to run."
+
+clean: ## remove the environment, caches and results of runs
+	rm -rf .venv build dist popk.egg-info demo-run .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find popk models tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

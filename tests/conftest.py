@@ -1,0 +1,23 @@
+"""Fixtures and settings shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Importing PyMC or compiling inside a test takes seconds and says nothing about the test.
+settings.register_profile("popk", deadline=None, print_blob=True)
+settings.load_profile("popk")
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The folder of public reference data sets, named by the variable POPK_REFERENCE_DATA."""
+    folder = os.environ.get("POPK_REFERENCE_DATA")
+    if not folder:
+        pytest.skip("not run: POPK_REFERENCE_DATA is not set")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"POPK_REFERENCE_DATA names {folder}, which is not a folder.")
+    return path
