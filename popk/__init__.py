@@ -1,0 +1,115 @@
+"""popk: Bayesian population pharmacokinetics, from troughs to the next dosing interval."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from popk.graph import build
+    from popk.dataset import DataError, Dataset, read_dataset
+    from popk.diagnostics import Verdict, verdict_of
+    from popk.individual import Trough, individualise
+    from popk.inference import NUTS, sample
+    from popk.model import ModelError, PopModel
+    from popk.prediction import predict
+    from popk.regimen import Regimen
+    from popk.reporting import report
+    from popk.statistics import (
+        IIV,
+        Additive,
+        Combined,
+        Fixed,
+        Fold,
+        HalfNormal,
+        LogNormal,
+        LogNormalError,
+        Normal,
+        Power,
+        Proportional,
+    )
+    from popk.storage import load, save
+    from popk.structure import (
+        Linear,
+        OneCompartment,
+        ParallelMichaelisMenten,
+        TwoCompartment,
+    )
+    from popk.units import UnitError, Units
+
+# PyMC and Numba take seconds to import: every name is loaded when it is first used.
+_HOMES = {
+    "popk.graph": ("build",),
+    "popk.dataset": ("DataError", "Dataset", "read_dataset"),
+    "popk.diagnostics": ("Verdict", "verdict_of"),
+    "popk.individual": ("Trough", "individualise"),
+    "popk.inference": ("NUTS", "sample"),
+    "popk.model": ("ModelError", "PopModel"),
+    "popk.prediction": ("predict",),
+    "popk.regimen": ("Regimen",),
+    "popk.reporting": ("report",),
+    "popk.statistics": (
+        "IIV", "Additive", "Combined", "Fixed", "Fold", "HalfNormal", "LogNormal",
+        "LogNormalError", "Normal", "Power", "Proportional",
+    ),
+    "popk.storage": ("load", "save"),
+    "popk.structure": ("Linear", "OneCompartment", "ParallelMichaelisMenten", "TwoCompartment"),
+    "popk.units": ("UnitError", "Units"),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "IIV",
+    "NUTS",
+    "Additive",
+    "Combined",
+    "DataError",
+    "Dataset",
+    "Fixed",
+    "Fold",
+    "HalfNormal",
+    "Linear",
+    "LogNormal",
+    "LogNormalError",
+    "ModelError",
+    "Normal",
+    "OneCompartment",
+    "ParallelMichaelisMenten",
+    "PopModel",
+    "Power",
+    "Proportional",
+    "Regimen",
+    "Trough",
+    "TwoCompartment",
+    "UnitError",
+    "Units",
+    "Verdict",
+    "build",
+    "individualise",
+    "load",
+    "predict",
+    "read_dataset",
+    "report",
+    "sample",
+    "save",
+    "verdict_of",
+]
+
+try:
+    __version__ = version("popk")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        # No submodule carries the name of a function: importing it would hide the function.
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'popk' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

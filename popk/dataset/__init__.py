@@ -1,0 +1,7 @@
+"""Event tables: reading, checking, and the immutable :class:`Dataset`."""
+
+from popk.dataset.dataset import Dataset
+from popk.dataset.problems import DataError, Problem, Problems
+from popk.dataset.reader import read_dataset
+
+__all__ = ["DataError", "Dataset", "Problem", "Problems", "read_dataset"]

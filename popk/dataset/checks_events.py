@@ -1,0 +1,209 @@
+"""Checks of what a dosing record may say: EVID, AMT, RATE, ADDL, II, SS, CMT and TIME.
+
+The rules are NONMEM's (NONMEM Users Guide, part VI, PREDPP), with what popk does not support
+refused by name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from popk.dataset.records import BoolArray, Records
+
+__all__ = ["check_codes", "check_events"]
+
+_LARGEST_COUNT = 1_000_000
+
+
+def check_events(records: Records) -> None:
+    """Report everything wrong in the event columns to ``records.problems``."""
+    _check_time(records)
+    _check_amount(records)
+    _check_rate(records)
+    _check_repeats(records)
+    _check_steady_state(records)
+    _check_compartment(records)
+    _check_ignored(records)
+
+
+def check_codes(records: Records) -> None:
+    """Reject codes outside their range; runs first, so that no other check reads them."""
+    _check_evid(records)
+    records.reject(
+        _outside(records, "SS", (0, 1, 2)),
+        "SS",
+        "is {value}; it must be 0, 1 or 2.",
+        remedy="0 no steady state, 1 steady state, 2 steady state added to what is there.",
+    )
+    records.reject(
+        _outside(records, "MDV", (0, 1)),
+        "MDV",
+        "is {value}; it must be 0 or 1.",
+        remedy="0: DV is an observation; 1: DV is missing or to be left out.",
+    )
+    records.reject(
+        _outside(records, "CENS", (0, 1)),
+        "CENS",
+        "is {value}; it must be 0 or 1.",
+        remedy="1 marks a concentration below the limit of quantification, 0 a measured one.",
+    )
+
+
+def _outside(records: Records, name: str, codes: tuple[int, ...]) -> BoolArray:
+    return np.asarray(records[name].usable & ~np.isin(records[name].values, codes))
+
+
+def _not_whole(records: Records, name: str) -> BoolArray:
+    column, values = records[name], records[name].filled(0)
+    return np.asarray(column.usable & ((np.floor(values) != values) | (values > _LARGEST_COUNT)))
+
+
+def _constant_infusion(records: Records) -> BoolArray:
+    """SS 1 with a rate and no amount: an infusion that has been running for ever."""
+    return np.asarray(
+        (records["SS"].filled(0) > 0)
+        & (records["RATE"].filled(0) > 0)
+        & (records["AMT"].filled(0) == 0)
+    )
+
+
+def _check_time(records: Records) -> None:
+    time, unit = records["TIME"], records.units.time
+    records.flag(
+        time.missing,
+        "TIME",
+        "is missing.",
+        remedy=f"Every record needs its time in {unit}.",
+    )
+    if records["ID"].bad.any():
+        return
+    evid = records["EVID"].values
+    back = np.zeros(len(records), dtype=bool)
+    last: dict[int, float] = {}
+    for at in np.flatnonzero(time.usable):
+        run = int(records.block[at])
+        resets = evid[at] in (3, 4)
+        back[at] = not resets and time.values[at] < last.get(run, -np.inf)
+        last[run] = time.values[at]
+    records.flag(
+        back,
+        "TIME",
+        f"goes back to {{value}} {unit}, before the time of the subject's previous record.",
+        remedy="Sort each subject's records by TIME; time may start again only at EVID 3 or 4.",
+    )
+
+
+def _check_evid(records: Records) -> None:
+    evid = records["EVID"]
+    records.flag(
+        evid.missing,
+        "EVID",
+        "is missing.",
+        remedy="Write 0 for an observation and 1 for a dose; popk does not guess the event.",
+    )
+    records.reject(
+        _outside(records, "EVID", (0, 1, 2, 3, 4)),
+        "EVID",
+        "is {value}; it must be 0, 1, 2, 3 or 4.",
+        remedy="0 observation, 1 dose, 2 other event, 3 reset, 4 reset and dose (codes of other "
+        "programs, such as 101, need translating).",
+    )
+
+
+def _check_amount(records: Records) -> None:
+    amount, unit = records["AMT"], records.units.amount
+    dose = records.gives_dose
+    remedy = f"A dose needs AMT > 0 in {unit}; only a steady-state infusion (SS 1, RATE > 0) has 0."
+    records.flag(dose & amount.missing, "AMT", "is missing on a dose record.", remedy=remedy)
+    records.flag(
+        dose & amount.usable & (amount.values < 0),
+        "AMT",
+        "is {value}; a dose cannot be negative.",
+        remedy=remedy,
+    )
+    records.flag(
+        dose & (amount.values == 0) & ~_constant_infusion(records) & ~records["RATE"].bad,
+        "AMT",
+        "is 0 on a dose record.",
+        remedy=remedy,
+    )
+    records.flag(
+        records.no_dose & amount.usable & (amount.values != 0),
+        "AMT",
+        "is {value} on a record whose EVID gives no dose.",
+        remedy="Set EVID to 1 if a dose was given, or AMT to 0 if not.",
+    )
+
+
+def _check_rate(records: Records) -> None:
+    rate = records["RATE"]
+    records.flag(
+        rate.usable & (rate.values < 0) & ~np.isin(rate.values, (-1, -2)),
+        "RATE",
+        "is {value}; it must be 0, a positive rate, -1 or -2.",
+        remedy=f"0 bolus, > 0 infusion rate in {records.units.of('amount/time')}, -1 rate and -2 "
+        "duration taken from the model.",
+    )
+
+
+def _check_repeats(records: Records) -> None:
+    addl, interval = records["ADDL"], records["II"]
+    records.flag(
+        addl.usable & (addl.values < 0),
+        "ADDL",
+        "is {value}; it must not be negative.",
+        remedy="ADDL counts the doses given after this one: 0, 1, 2, …",
+    )
+    records.flag(
+        _not_whole(records, "ADDL"),
+        "ADDL",
+        "is {value}; it must be a whole number up to 1000000.",
+        remedy="ADDL counts the doses given after this one: 0, 1, 2, …",
+    )
+    records.flag(
+        interval.usable & (interval.values < 0),
+        "II",
+        "is {value}; a dosing interval cannot be negative.",
+        remedy=f"Give II in {records.units.time}.",
+    )
+    records.flag(
+        (addl.values > 0) & records.gives_dose & ~interval.bad & (interval.filled(0) == 0),
+        "ADDL",
+        "is {value}, but II, the dosing interval, is 0 or missing.",
+        remedy=f"Give II in {records.units.time}, or set ADDL to 0.",
+    )
+
+
+def _check_steady_state(records: Records) -> None:
+    steady, interval = records["SS"], records["II"]
+    needs = (steady.values > 0) & records.gives_dose & ~_constant_infusion(records)
+    records.flag(
+        needs & ~interval.bad & (interval.filled(0) == 0),
+        "SS",
+        "is {value}, but II, the dosing interval, is 0 or missing.",
+        remedy=f"Give II in {records.units.time}, or set SS to 0.",
+    )
+
+
+def _check_compartment(records: Records) -> None:
+    compartment = records["CMT"]
+    wrong = compartment.usable & (compartment.values < 0)
+    records.flag(
+        wrong | _not_whole(records, "CMT"),
+        "CMT",
+        "is {value}; a compartment is a whole number from 0 on.",
+        remedy="Write the compartment's number; compartments cannot be switched off.",
+    )
+
+
+def _check_ignored(records: Records) -> None:
+    """Dosing details on records without a dose have no meaning: said, then left out."""
+    for name in ("RATE", "ADDL", "II", "SS"):
+        column = records[name]
+        records.flag(
+            records.no_dose & column.usable & (column.values != 0),
+            name,
+            "is {value} on a record that gives no dose; it is ignored there.",
+            remedy="Write 0, or set EVID to 1 if a dose was given.",
+            severity="warning",
+        )

@@ -1,0 +1,146 @@
+"""Checks of what an observation may say: DV, MDV, CENS and LLOQ."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from popk.dataset.records import Records
+
+__all__ = ["check_observations"]
+
+
+def check_observations(records: Records, *, log_dv: bool = False) -> None:
+    """Report everything wrong in the observation columns to ``records.problems``.
+
+    With `log_dv`, DV is still the natural logarithm here.
+    """
+    _check_dv(records, log_dv)
+    _check_limit(records, log_dv)
+    _check_ignored(records)
+    _check_presence(records)
+
+
+def _check_dv(records: Records, log_dv: bool) -> None:
+    dv, unit = records["DV"], records.units.concentration
+    measured = records.is_observation & (records["CENS"].filled(0) == 0) & ~records["CENS"].bad
+    records.flag(
+        measured & dv.missing,
+        "DV",
+        "is missing on an observation (EVID 0, MDV 0).",
+        remedy="Give the concentration, set MDV to 1, or mark it as below the limit with CENS 1.",
+    )
+    if log_dv:
+        with np.errstate(over="ignore"):
+            huge = np.isinf(np.exp(dv.values))
+        records.flag(
+            records.is_observation & huge,
+            "DV",
+            "is {value}; as a natural logarithm it is no finite concentration.",
+            remedy="Leave log_dv out if DV holds concentrations.",
+        )
+        return
+    records.flag(
+        records.is_observation & (dv.values < 0),
+        "DV",
+        "is {value}; a concentration cannot be negative.",
+        remedy=f"Give concentrations in {unit}; pass log_dv=True if DV holds natural logarithms.",
+    )
+    records.flag(
+        measured & (dv.values == 0),
+        "DV",
+        "is 0 on a measured observation.",
+        remedy="A concentration of exactly 0 has no probability under a proportional or "
+        "log-normal error; if it was below the limit of quantification, set CENS 1 and LLOQ.",
+        severity="warning",
+    )
+
+
+def _check_limit(records: Records, log_dv: bool) -> None:
+    dv, limit, censored = records["DV"], records["LLOQ"], records.is_censored
+    unit = records.units.concentration
+    records.flag(
+        limit.usable & (limit.values <= 0),
+        "LLOQ",
+        "is {value}; the limit of quantification must be positive.",
+        remedy=f"Give it as a concentration in {unit} (not as a logarithm), or leave it empty.",
+    )
+    if not limit.given:
+        # Monolix's convention: without a limit column DV is the limit on a censored record.
+        no_limit = dv.missing if log_dv else dv.missing | (dv.filled(1) == 0)
+        records.flag(
+            censored & no_limit,
+            "DV",
+            "is {value} on a record with CENS 1, and the table has no LLOQ column.",
+            remedy=f"Add the column LLOQ with the limit in {unit}, or write the limit into DV.",
+        )
+        return
+    records.flag(
+        censored & limit.missing,
+        "LLOQ",
+        "is missing on a record with CENS 1.",
+        remedy=f"Give the limit of quantification in {unit}.",
+    )
+    with np.errstate(over="ignore"):
+        natural = np.exp(dv.values) if log_dv else dv.values
+    positive = limit.filled(0) > 0
+    records.flag(
+        censored & positive & (natural > limit.values * (1 + 1e-6)),
+        "DV",
+        "is {value}, above the LLOQ of its record, though CENS is 1; it is used as below the LLOQ.",
+        remedy="Set CENS to 0 if the value was measured, or correct DV or LLOQ.",
+        severity="warning",
+    )
+    measured = records.is_observation & (records["CENS"].filled(0) == 0)
+    records.flag(
+        measured & positive & (natural < limit.values) & (natural > 0),
+        "DV",
+        "is {value}, below the LLOQ of its record, though CENS is not 1; it is used as measured.",
+        remedy="Set CENS to 1 to use it as censored.",
+        severity="warning",
+    )
+
+
+def _check_ignored(records: Records) -> None:
+    dv, mdv, cens = records["DV"], records["MDV"], records["CENS"]
+    event = records["EVID"].usable & (records["EVID"].values != 0)
+    # 0 is the usual filler of this column on dose records.
+    filler = dv.filled(0) == 0
+    records.flag(
+        event & ~filler,
+        "DV",
+        "is {value} on a record whose EVID is not 0; it is ignored there.",
+        remedy="Give the observation a record of its own with EVID 0 and MDV 0.",
+        severity="warning",
+    )
+    records.flag(
+        event & (mdv.values == 0),
+        "MDV",
+        "is 0 on a record whose EVID is not 0; it is taken as 1.",
+        remedy="An observation needs a record of its own with EVID 0.",
+        severity="warning",
+    )
+    records.flag(
+        ~records.is_observation & (cens.values == 1) & records["EVID"].usable & ~mdv.bad,
+        "CENS",
+        "is 1 on a record that is no observation; it is ignored there.",
+        remedy="Write 0 where there is no observation.",
+        severity="warning",
+    )
+
+
+def _check_presence(records: Records) -> None:
+    problems = records.problems
+    if records["EVID"].bad.any() or records["MDV"].bad.any():
+        return
+    observed = records.is_observation
+    if not observed.any():
+        problems.error(
+            "The table has no observation (a record with EVID 0 and MDV 0).",
+            "Add the measured concentrations.",
+        )
+    elif records.is_censored.sum() == observed.sum():
+        problems.warn(
+            "Every observation is BLQ (CENS 1): the data bound the concentrations from above only.",
+            "Check CENS and LLOQ.",
+            column="CENS",
+        )

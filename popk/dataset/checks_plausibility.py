@@ -1,0 +1,91 @@
+"""Warnings about numbers that are possible but look like a mistaken unit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from popk.dataset.records import FloatArray, Records
+
+__all__ = ["check_plausibility"]
+
+# Apparent volumes of marketed drugs run from plasma volume (0.04 L/kg) to about 200 L/kg
+# (chloroquine); the lower bound leaves room for accumulation over several doses.
+_PER_KG = (0.005, 200.0)
+_LITRES = (0.05, 15_000.0)
+_LONGER = 10.0
+
+
+def check_plausibility(records: Records, *, log_dv: bool = False) -> None:
+    """Warn of amounts against concentrations, and of one subject's times against the others'."""
+    _check_scale(records, log_dv)
+    _check_spans(records)
+
+
+def _apparent_volumes(records: Records, log_dv: bool) -> FloatArray:
+    """Largest dose over largest concentration of each subject, L or (with a weight) L/kg.
+
+    With accumulation, absorption or distribution it is only of the volume's magnitude.
+    """
+    litres = records.units.litres or np.nan
+    dv = records["DV"].values
+    with np.errstate(over="ignore"):
+        dv = np.exp(dv) if log_dv else dv
+    measured = records.is_observation & ~records.is_censored & (dv > 0)
+    doses = records.gives_dose & (records["AMT"].values > 0)
+    found = []
+    for places in records.subjects().values():
+        amount = records["AMT"].values[places[doses[places]]]
+        concentration = dv[places[measured[places]]]
+        if amount.size and concentration.size:
+            kilograms = _weight(records, int(places[0]))
+            found.append(litres * amount.max() / concentration.max() / (kilograms or 1.0))
+    return np.array(found, dtype=np.float64)
+
+
+def _weight(records: Records, at: int) -> float | None:
+    """The weight of a record in kg when WT is declared with a mass, else None."""
+    scale = {"kg": 1.0, "g": 1e-3}.get(records.units.covariate("WT") or "")
+    if scale is None or not records["WT"].values[at] > 0:
+        return None
+    return scale * float(records["WT"].values[at])
+
+
+def _check_scale(records: Records, log_dv: bool) -> None:
+    if records.units.litres is None:
+        return
+    volumes = _apparent_volumes(records, log_dv)
+    weighed = _weight(records, 0) is not None
+    low, high = _PER_KG if weighed else _LITRES
+    unit = "L/kg" if weighed else "L"
+    if not volumes.size:
+        return
+    middle = float(np.median(volumes))
+    if low <= middle <= high:
+        return
+    records.problems.warn(
+        f"Doses in {records.units.amount} and concentrations in {records.units.concentration} "
+        f"imply a volume of about {middle:.2g} {unit} (largest dose over largest concentration, "
+        f"median of the subjects), outside the plausible {low:g} to {high:g} {unit}.",
+        "Check the unit and scale of AMT and DV (a factor of 1000 is the usual mistake).",
+    )
+
+
+def _check_spans(records: Records) -> None:
+    time = records["TIME"]
+    spans = {
+        subject: float(np.ptp(time.values[places[time.usable[places]]]))
+        for subject, places in records.subjects().items()
+        if time.usable[places].any()
+    }
+    if len(spans) < 3:
+        return
+    longest, second = sorted(spans, key=lambda subject: spans[subject])[:-3:-1]
+    if spans[second] > 0 and spans[longest] > _LONGER * spans[second]:
+        unit, times = records.units.time, spans[longest] / spans[second]
+        records.problems.warn(
+            f"The subject's times span {spans[longest]:g} {unit}, {times:.0f} times as long as in "
+            f"any other subject (at most {spans[second]:g} {unit}).",
+            f"Check that its TIME is in the unit {unit}.",
+            id=longest,
+            column="TIME",
+        )

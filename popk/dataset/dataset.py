@@ -1,0 +1,261 @@
+"""The immutable event table every other part of popk works on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from popk.dataset.columns import COLUMNS
+from popk.dataset.problems import DataError, Problem
+from popk.dataset.records import BoolArray
+from popk.dataset.summary import html_summary, text_summary
+from popk.units import Units
+
+__all__ = ["Dataset"]
+
+_SCHEMA = "popk.Dataset/1"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Doses, observations and covariates of a set of subjects, checked and immutable.
+
+    Made by :func:`popk.read_dataset`. Two data sets are equal when their values, column names
+    and units are, whatever file they were read from.
+
+    Attributes
+    ----------
+    table
+        Dimension ``record`` in the order of the file, its coordinate the row number there;
+        variables ID TIME EVID AMT RATE ADDL II SS CMT DV MDV CENS LLOQ and the covariates,
+        each with ``units`` and ``long_name`` in its attrs. DV is NaN where there is no
+        observation and the LLOQ where CENS is 1. The arrays are read-only.
+    units
+        Units of time, amount, concentration and covariates.
+    covariates
+        Names of the covariates; each is constant within a subject.
+    unused_columns
+        Columns of the source that were not read.
+    warnings
+        What was found and accepted while reading.
+    """
+
+    table: xr.Dataset
+    units: Units
+    covariates: tuple[str, ...]
+    unused_columns: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    def __post_init__(self) -> None:
+        absent = [name for name in (*COLUMNS, *self.covariates) if name not in self.table]
+        if absent:
+            raise _refusal(
+                "The table",
+                f"It has no variable {', '.join(absent)}.",
+                "Make a Dataset with popk.read_dataset.",
+            )
+        object.__setattr__(self, "table", _locked(self.table, self.units, self.covariates))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Arrays come back writeable from a pickle; the constructor locks them again.
+        fields = (self.table, self.units, self.covariates, self.unused_columns, self.warnings)
+        return (type(self), fields)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Dataset):
+            return NotImplemented
+        return self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        return text_summary(self)
+
+    def _repr_html_(self) -> str:
+        return html_summary(self)
+
+    @cached_property
+    def subjects(self) -> tuple[str, ...]:
+        """The subjects' IDs in order of appearance."""
+        return tuple(dict.fromkeys(self.table["ID"].values.tolist()))
+
+    @property
+    def n_subjects(self) -> int:
+        """How many subjects there are."""
+        return len(self.subjects)
+
+    @cached_property
+    def is_observation(self) -> BoolArray:
+        """Per record: whether DV is an observation (EVID 0 and MDV 0); read-only."""
+        mask = (self.table["EVID"].values == 0) & (self.table["MDV"].values == 0)
+        mask.flags.writeable = False
+        return np.asarray(mask)
+
+    @property
+    def n_observations(self) -> int:
+        """How many records are observations, those below the LLOQ included."""
+        return int(self.is_observation.sum())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over values, names and units; the same for the same data in any file."""
+        return _digest(self.table, self.units, np.ones(self.table.sizes["record"], dtype=bool))
+
+    @cached_property
+    def subject_fingerprints(self) -> Mapping[str, str]:
+        """One fingerprint for each subject's records, by ID."""
+        ids = self.table["ID"].values
+        return MappingProxyType(
+            {subject: _digest(self.table, self.units, ids == subject) for subject in self.subjects}
+        )
+
+    def select(self, ids: Iterable[object]) -> Dataset:
+        """The records of some subjects, in this data set's order.
+
+        Parameters
+        ----------
+        ids
+            IDs, as text or numbers; a single text is one ID.
+
+        Raises
+        ------
+        DataError
+            When an ID is not in the data set, or none is given.
+        """
+        wanted = [ids] if isinstance(ids, str) else [str(subject) for subject in ids]
+        unknown = [subject for subject in wanted if subject not in self.subjects]
+        if unknown or not wanted:
+            given = f"There is no subject {', '.join(unknown)}" if unknown else "No ID was given"
+            held = f"{given}; the data set holds {_some(self.subjects)}."
+            raise _refusal("The selection", held, "Correct ids.")
+        keep = np.isin(self.table["ID"].values, wanted)
+        warnings = tuple(p for p in self.warnings if p.id is None or p.id in wanted)
+        return replace(self, table=self.table.isel(record=keep), warnings=warnings)
+
+    def covariate_table(self) -> pd.DataFrame:
+        """One row per subject (index ID), one column per covariate; units in ``.attrs``."""
+        first = np.unique(self.table["ID"].values, return_index=True)[1]
+        first.sort()
+        frame = pd.DataFrame(
+            {name: self.table[name].values[first] for name in self.covariates},
+            index=pd.Index(list(self.subjects), name="ID"),
+        )
+        frame.attrs["units"] = dict(self.units.covariates)
+        return frame
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table as a data frame (index: row of the source); ``read_dataset`` reads it back.
+
+        Concentrations are on the natural scale, so `log_dv` is not needed to read it back.
+        """
+        names = (*COLUMNS, *self.covariates)
+        frame = pd.DataFrame(
+            {name: self.table[name].values.copy() for name in names},
+            index=pd.Index(self.table["record"].values, name="row"),
+        )
+        frame.attrs["units"] = {name: self.table[name].attrs["units"] for name in names}
+        return frame
+
+    def to_xarray(self) -> xr.Dataset:
+        """A writeable copy that can be stored as netCDF; :meth:`from_xarray` reads it back."""
+        copy = self.table.copy(deep=True)
+        copy.attrs |= {
+            "schema": _SCHEMA,
+            "dataset_units": json.dumps(self.units.to_dict()),
+            "unused_columns": json.dumps(self.unused_columns),
+            "warnings": json.dumps([_problem_to_dict(problem) for problem in self.warnings]),
+            "fingerprint": self.fingerprint,
+        }
+        return copy
+
+    @classmethod
+    def from_xarray(cls, table: xr.Dataset) -> Dataset:
+        """The data set that :meth:`to_xarray` wrote.
+
+        Raises
+        ------
+        DataError
+            When `table` was not written by popk, or its values are not those that were written.
+        """
+        attrs = table.attrs
+        if attrs.get("schema") != _SCHEMA:
+            raise _refusal(
+                "The table",
+                f"This xarray.Dataset was not written by Dataset.to_xarray (its schema is "
+                f"{attrs.get('schema', 'not given')}, not {_SCHEMA}).",
+                "Read other tables with popk.read_dataset.",
+            )
+        units = Units.parse(json.loads(attrs["dataset_units"]))
+        dataset = cls(
+            table=table,
+            units=units,
+            covariates=tuple(name for name, _ in units.covariates),
+            unused_columns=tuple(json.loads(attrs["unused_columns"])),
+            warnings=tuple(Problem(**fields) for fields in json.loads(attrs["warnings"])),
+        )
+        if dataset.fingerprint != attrs["fingerprint"]:
+            raise _refusal(
+                "The stored data set",
+                "The values are not those that were stored: the fingerprint differs.",
+                "Restore the file, or read the changed table with popk.read_dataset.",
+            )
+        return dataset
+
+
+def _refusal(what: str, message: str, remedy: str) -> DataError:
+    return DataError((Problem(message, "error", remedy=remedy),), what)
+
+
+def _some(subjects: tuple[str, ...], most: int = 10) -> str:
+    more = f" and {len(subjects) - most} more" if len(subjects) > most else ""
+    return ", ".join(subjects[:most]) + more
+
+
+def _locked(table: xr.Dataset, units: Units, covariates: tuple[str, ...]) -> xr.Dataset:
+    """A copy with the columns in standard order, of standard types, arrays read-only."""
+    attrs = {"log_dv": int(table.attrs.get("log_dv", 0))}
+    variables = {}
+    for name in (*COLUMNS, *covariates):
+        spec = COLUMNS.get(name)
+        kind = "str" if name == "ID" else "int64" if spec and spec.integer else "float64"
+        values = np.array(table[name].values, dtype=kind)
+        values.flags.writeable = False
+        unit = spec.unit(units) if spec else units.covariate(name) or "1"
+        meaning = spec.meaning if spec else name
+        variables[name] = ("record", values, {"units": unit, "long_name": meaning})
+    rows = np.array(table["record"].values, dtype=np.int64)
+    locked = xr.Dataset(variables, coords={"record": rows}, attrs=attrs)
+    locked["record"].attrs = {"units": "1", "long_name": "row of the source"}
+    return locked
+
+
+def _digest(table: xr.Dataset, units: Units, keep: BoolArray) -> str:
+    """SHA-256 of the kept records; independent of the covariates' order and of row numbers."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(sorted(units.to_dict().items())).encode())
+    for name in sorted(str(name) for name in table.data_vars):
+        values = table[name].values[keep]
+        digest.update(f"|{name}|{values.size}|".encode())
+        if name == "ID":
+            digest.update(json.dumps(values.tolist()).encode())
+        elif values.dtype.kind == "i":
+            digest.update(values.astype("<i8").tobytes())
+        else:
+            # One bit pattern for every NaN and for both zeros.
+            digest.update(np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _problem_to_dict(problem: Problem) -> dict[str, Any]:
+    names = ("message", "severity", "row", "id", "column", "remedy")
+    return {name: getattr(problem, name) for name in names}

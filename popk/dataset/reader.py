@@ -1,0 +1,125 @@
+"""Reading an event table into a :class:`Dataset`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from popk.dataset.checks_events import check_codes, check_events
+from popk.dataset.checks_observations import check_observations
+from popk.dataset.checks_plausibility import check_plausibility
+from popk.dataset.checks_subjects import check_subjects
+from popk.dataset.columns import COLUMNS, locate
+from popk.dataset.dataset import Dataset
+from popk.dataset.records import FloatArray, Records, parse_records
+from popk.dataset.source import read_text
+from popk.units import Units
+
+__all__ = ["read_dataset"]
+
+
+def read_dataset(
+    source: str | os.PathLike[str] | Any,
+    *,
+    units: Mapping[str, str] | Units,
+    columns: Mapping[str, str] | None = None,
+    log_dv: bool = False,
+) -> Dataset:
+    """Read and check a NONMEM-style event table.
+
+    Required columns: ID, TIME, EVID, AMT, DV. Optional, with what an absent column or an empty
+    cell means: MDV (1 unless EVID is 0), CMT (1), RATE (0), ADDL (0), II (0), SS (0), CENS (0;
+    BLQ is another name of it) and LLOQ (none). A cell that is empty, ``.`` or ``NA`` is
+    missing. Header names match in any case. Records keep the order of the file.
+
+    Observations are the records with EVID 0 and MDV 0; records with EVID 0 and MDV 1 are kept
+    as times at which a prediction may be asked. Where CENS is 1 the concentration lies below
+    LLOQ, and DV is stored as the LLOQ whatever the file holds there. In a table without a
+    column LLOQ, DV holds the limit on those records (Monolix's convention).
+
+    Parameters
+    ----------
+    source
+        Path of a comma-separated UTF-8 file, or a data frame in memory (anything narwhals
+        reads: pandas, polars, pyarrow).
+    units
+        UCUM units of ``time``, ``amount``, ``concentration``, and of every covariate to read,
+        for example ``{"time": "d", "amount": "mg", "concentration": "mg/L", "WT": "kg"}``;
+        a covariate without unit has ``"1"``.
+    columns
+        popk's name -> the table's name, for columns that are called differently:
+        ``{"DV": "CONC", "WT": "WGT"}``.
+    log_dv
+        Whether DV holds natural logarithms of the concentration. It is stored exponentiated,
+        and ``table.attrs["log_dv"]`` is 1. LLOQ is a concentration all the same.
+
+    Returns
+    -------
+    Dataset
+        Warnings about what was accepted are in its ``warnings``.
+
+    Raises
+    ------
+    DataError
+        When the table cannot be used; the text lists everything found, with row, ID and column.
+    UnitError
+        When `units` is incomplete or names an unknown unit.
+    TypeError
+        When `source` is neither a path nor a data frame.
+    """
+    known = Units.parse(units)
+    text = read_text(source)
+    located = locate(text.header, known, text.problems, columns=columns)
+    records = parse_records(text, located, known)
+    check_codes(records)
+    check_subjects(records)
+    check_events(records)
+    check_observations(records, log_dv=log_dv)
+    if not text.problems.errors:
+        check_plausibility(records, log_dv=log_dv)
+    text.problems.raise_if_errors()
+    return Dataset(
+        table=_table(records, log_dv),
+        units=known,
+        covariates=records.covariates,
+        unused_columns=located.unused,
+        warnings=text.problems.warnings,
+    )
+
+
+def _table(records: Records, log_dv: bool) -> xr.Dataset:
+    """The accepted records with defaults in place and ignored cells left out."""
+    dose = records.gives_dose
+    concentration, limit = _concentrations(records, log_dv)
+    values: dict[str, Any] = {
+        "ID": np.array(records.ids, dtype=str),
+        "TIME": records["TIME"].values,
+        "EVID": records["EVID"].values,
+        "DV": concentration,
+        "MDV": records.missing_dv,
+        "CMT": records["CMT"].filled(1),
+        "CENS": records.is_censored,
+        "LLOQ": limit,
+    }
+    for name in ("AMT", "RATE", "ADDL", "II", "SS"):
+        values[name] = np.where(dose, records[name].filled(0), 0.0)
+    values |= {name: records[name].values for name in records.covariates}
+    variables = {name: ("record", values[name]) for name in (*COLUMNS, *records.covariates)}
+    return xr.Dataset(
+        variables, coords={"record": list(records.rows)}, attrs={"log_dv": int(log_dv)}
+    )
+
+
+def _concentrations(records: Records, log_dv: bool) -> tuple[FloatArray, FloatArray]:
+    """DV on the natural scale (the limit where censored) and LLOQ, NaN where there is none."""
+    observed, censored = records.is_observation, records.is_censored
+    dv = np.where(observed, records["DV"].values, np.nan)
+    dv = np.exp(dv) if log_dv else dv
+    limit = records["LLOQ"].values
+    if not records["LLOQ"].given:
+        limit = np.where(censored, dv, np.nan)
+    return np.where(censored, limit, dv), limit

@@ -1,0 +1,232 @@
+"""Parsed columns with what is missing or unreadable in them, for the checks to look at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from popk.dataset.columns import COLUMNS, Located
+from popk.dataset.problems import Problem, Problems, Severity
+from popk.dataset.source import MISSING, TextTable
+from popk.units import Units
+
+__all__ = ["BoolArray", "Column", "FloatArray", "Records", "parse_records"]
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INTEGER_ID = re.compile(r"(0|[1-9]\d*)(\.0*)?", re.ASCII)
+_INFINITE = re.compile(r"[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Column:
+    """One column: its cells as text and as numbers (NaN where `missing` or `bad`)."""
+
+    name: str
+    label: str
+    text: tuple[str, ...]
+    values: FloatArray
+    missing: BoolArray
+    bad: BoolArray
+    given: bool = True
+
+    @property
+    def usable(self) -> BoolArray:
+        """Where the cell holds a number."""
+        return ~(self.missing | self.bad)
+
+    def filled(self, default: float) -> FloatArray:
+        """The numbers, with a default where the cell holds none."""
+        return np.where(self.usable, self.values, default)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Records:
+    """All columns of a table with its subjects, and the means to report on single records.
+
+    `ids` is empty text where the ID is missing. `block` numbers the runs of consecutive
+    records of one subject from 0; records without an ID belong to the run before them.
+    """
+
+    ids: tuple[str, ...]
+    rows: tuple[int, ...]
+    block: npt.NDArray[np.int64]
+    columns: Mapping[str, Column]
+    units: Units
+    problems: Problems
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Names of the covariates, as declared in the units."""
+        return tuple(name for name, _ in self.units.covariates)
+
+    @property
+    def gives_dose(self) -> BoolArray:
+        """Records that give a dose: EVID 1 or 4."""
+        return np.isin(self["EVID"].values, (1, 4))
+
+    @property
+    def no_dose(self) -> BoolArray:
+        """Records with a readable EVID that give no dose."""
+        return np.asarray(self["EVID"].usable & ~self.gives_dose)
+
+    @property
+    def missing_dv(self) -> FloatArray:
+        """MDV, derived from EVID where it is not given: 1 unless EVID is 0."""
+        derived = np.where(self["EVID"].values == 0, 0.0, 1.0)
+        given = np.where(self["MDV"].missing, derived, self["MDV"].values)
+        return np.where(derived == 1, 1.0, given)
+
+    @property
+    def is_observation(self) -> BoolArray:
+        """Records whose DV is to be explained: EVID 0 and MDV 0."""
+        return np.asarray((self["EVID"].values == 0) & (self.missing_dv == 0))
+
+    @property
+    def is_censored(self) -> BoolArray:
+        """Observations below the limit of quantification."""
+        return np.asarray(self.is_observation & (self["CENS"].values == 1))
+
+    def subjects(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Positions of each subject's records, subjects in order of appearance."""
+        found: dict[str, list[int]] = {}
+        for at, subject in enumerate(self.ids):
+            if subject:
+                found.setdefault(subject, []).append(at)
+        return {subject: np.array(places) for subject, places in found.items()}
+
+    def flag(
+        self,
+        where: BoolArray,
+        column: str,
+        finding: str,
+        *,
+        remedy: str,
+        severity: Severity = "error",
+    ) -> None:
+        """Report every record of `where`; ``{value}`` in the finding is the cell's text."""
+        cells = self[column]
+        alias = "" if cells.label.upper() == column.upper() else f" (the table's {cells.label})"
+        for at in np.flatnonzero(where):
+            said = finding.replace("{value}", cells.text[at] or "missing")
+            self.problems.add(
+                Problem(
+                    f"{column}{alias} {said}",
+                    severity,
+                    self.rows[at],
+                    self.ids[at] or None,
+                    column,
+                    remedy,
+                )
+            )
+
+    def reject(self, where: BoolArray, column: str, finding: str, *, remedy: str) -> None:
+        """Report these cells as errors and take them as unreadable in every later check."""
+        self.flag(where, column, finding, remedy=remedy)
+        self[column].bad[where] = True
+        self[column].values[where] = np.nan
+
+
+def parse_records(table: TextTable, located: Located, units: Units) -> Records:
+    """Turn text into numbers column by column; unreadable cells are reported, never guessed."""
+    ids = _subject_ids(table, located)
+    names = [*(name for name in COLUMNS if name != "ID"), *(name for name, _ in units.covariates)]
+    columns = {name: _column(name, table, located) for name in names}
+    columns["ID"] = _id_column(ids, table, located)
+    records = Records(ids, table.rows, _blocks(ids), columns, units, table.problems)
+    for name in names:
+        _report_unreadable(records, records[name])
+    return records
+
+
+def _subject_ids(table: TextTable, located: Located) -> tuple[str, ...]:
+    """IDs as text; 1 and 1.0 are the same subject when every ID is a whole number."""
+    if "ID" not in located.positions:
+        return ("",) * len(table.rows)
+    texts = ["" if text in MISSING else text for text in table.column(located.positions["ID"])]
+    # Leading zeros are part of an identifier, so 007 is not a whole number here.
+    if all(_INTEGER_ID.fullmatch(text) for text in texts if text):
+        texts = [text.partition(".")[0] for text in texts]
+    return tuple(texts)
+
+
+def _id_column(ids: Sequence[str], table: TextTable, located: Located) -> Column:
+    given = "ID" in located.positions
+    blank = np.array([not text for text in ids], dtype=bool)
+    values = np.full(len(ids), np.nan)
+    missing, bad = (blank, ~blank & False) if given else (blank & False, blank)
+    return Column("ID", located.labels.get("ID", "ID"), tuple(ids), values, missing, bad, given)
+
+
+def _blocks(ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    block = np.zeros(len(ids), dtype=np.int64)
+    last, number = None, -1
+    for at, subject in enumerate(ids):
+        if subject and subject != last:
+            last, number = subject, number + 1
+        block[at] = max(number, 0)
+    return block
+
+
+def _column(name: str, table: TextTable, located: Located) -> Column:
+    size = len(table.rows)
+    if name not in located.positions:
+        # An absent required column has been reported; marking its cells as bad keeps every
+        # other check from reporting it again.
+        absent_is_error = name not in COLUMNS or COLUMNS[name].required
+        bad = np.full(size, absent_is_error)
+        return Column(name, name, ("",) * size, np.full(size, np.nan), ~bad, bad, given=False)
+    text = table.column(located.positions[name])
+    missing = np.array([cell in MISSING for cell in text], dtype=bool)
+    values = np.array([_number(cell) for cell in text], dtype=np.float64)
+    bad = ~missing & np.isnan(values)
+    return Column(name, located.labels[name], text, values, missing, bad)
+
+
+def _number(text: str) -> float:
+    """The number a cell holds, infinite ones included; NaN when it holds none."""
+    if _NUMBER.fullmatch(text) or _INFINITE.fullmatch(text):
+        return float(text)
+    return float("nan")
+
+
+def _report_unreadable(records: Records, column: Column) -> None:
+    """Name every cell that is no number, with the remedy its look suggests."""
+    if not column.given:
+        return
+    name = column.name
+    looks = {
+        "time": re.compile(r"\d{1,4}([-/.]\d{1,2}){2}.*|\d{1,2}:\d\d(:\d\d)?.*"),
+        "comma": re.compile(r"[+-]?\d*,\d+"),
+        "limit": re.compile(r"[<>].*|(BLQ|BLOQ|BQL|LLOQ|LOQ)", re.IGNORECASE),
+    }
+    remedies = {
+        "time": f"Give the elapsed time in {records.units.time} as a number, not a date or a "
+        "time of day.",
+        "comma": "Write decimal points, not decimal commas.",
+        "limit": "Mark a value below the limit of quantification with CENS 1 and write the "
+        "limit into LLOQ.",
+    }
+    other = "Write a number; a missing value is an empty cell, '.' or NA."
+    if name in records.covariates:
+        other += " Code categories as numbers."
+    left = column.bad.copy()
+    for look, pattern in looks.items():
+        here = left & np.array([bool(pattern.fullmatch(text)) for text in column.text])
+        records.flag(here, name, "is '{value}', which is not a number.", remedy=remedies[look])
+        left &= ~here
+    records.flag(left, name, "is '{value}', which is not a number.", remedy=other)
+    infinite = column.usable & ~np.isfinite(column.values)
+    records.reject(infinite, name, "is {value}, which is not finite.", remedy=other)

@@ -1,0 +1,81 @@
+"""Short descriptions of a data set, as text and as HTML."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from popk.dataset.dataset import Dataset
+
+__all__ = ["html_summary", "text_summary"]
+
+
+def text_summary(dataset: Dataset) -> str:
+    """A few lines: counts, ranges with units, covariates, what was left out or warned of."""
+    return "\n".join(["Dataset", *(f"  {key}: {value}" for key, value in _entries(dataset))])
+
+
+def html_summary(dataset: Dataset) -> str:
+    """The same as a small HTML table."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>'
+        for key, value in _entries(dataset)
+    )
+    return f"<table><caption>Dataset</caption><tbody>{rows}</tbody></table>"
+
+
+def _entries(dataset: Dataset) -> list[tuple[str, str]]:
+    entries = [
+        ("subjects", f"{dataset.n_subjects}"),
+        ("doses", _doses(dataset)),
+        ("observations", _observations(dataset)),
+        ("time", _range(dataset.table["TIME"].values, dataset.units.time)),
+    ]
+    covariates = dataset.covariate_table()
+    for name in dataset.covariates:
+        unit = dataset.units.covariate(name) or "1"
+        values = covariates[name].to_numpy()
+        entries.append((name, f"median {np.median(values):g}, {_range(values, unit)}"))
+    if dataset.unused_columns:
+        entries.append(("unused columns", ", ".join(dataset.unused_columns)))
+    if dataset.warnings:
+        entries.append(("warnings", f"{len(dataset.warnings)} (see .warnings)"))
+    return entries
+
+
+def _doses(dataset: Dataset) -> str:
+    table = dataset.table
+    gives = np.isin(table["EVID"].values, (1, 4))
+    records, given = int(gives.sum()), int((1 + table["ADDL"].values[gives]).sum())
+    text = f"{given}" + (f" in {records} records (ADDL)" if given != records else "")
+    amounts = table["AMT"].values[gives]
+    return f"{text}, {_range(amounts, dataset.units.amount)}" if amounts.size else text
+
+
+def _observations(dataset: Dataset) -> str:
+    table, observed = dataset.table, dataset.is_observation
+    censored = observed & (table["CENS"].values == 1)
+    text = f"{dataset.n_observations}"
+    measured = table["DV"].values[observed & ~censored]
+    if measured.size:
+        text += f", measured {_range(measured, dataset.units.concentration)}"
+    if censored.any():
+        text += f", {int(censored.sum())} BLQ ({100 * censored.sum() / observed.sum():.0f} %)"
+        ids = table["ID"].values
+        only = [
+            s
+            for s in dict.fromkeys(ids[observed].tolist())
+            if censored[observed & (ids == s)].all()
+        ]
+        if only:
+            text += f"; every observation BLQ in ID {', '.join(only)}"
+    return text
+
+
+def _range(values: np.ndarray, unit: str) -> str:
+    low, high = float(np.min(values)), float(np.max(values))
+    suffix = "" if unit == "1" else f" {unit}"
+    return f"{low:g}{suffix}" if low == high else f"{low:g} to {high:g}{suffix}"
