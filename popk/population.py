@@ -1,0 +1,144 @@
+"""Draws of the population parameters, and what they say about a subject before its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from popk.dataset import Dataset
+from popk.model import PopModel
+from popk.statistics import NUMPY, individual_parameters, log_expected
+
+__all__ = ["FitError", "PopulationDraws", "dataset_of", "model_of", "thinned"]
+
+type Floats = NDArray[np.float64]
+
+
+class FitError(ValueError):
+    """A tree that is not a fit of popk, or not one that can answer the question."""
+
+
+def model_of(fit: xr.DataTree) -> PopModel:
+    """The model that a fit was made with.
+
+    Raises
+    ------
+    FitError
+        When the tree is not a fit.
+    """
+    if fit.attrs.get("kind") != "popk fit":
+        raise FitError(
+            f"This is not a fit of popk (its kind is {fit.attrs.get('kind', 'not given')!r}); give "
+            "what popk.sample returned or popk.load read."
+        )
+    return PopModel.from_json(fit.attrs["model"])
+
+
+def dataset_of(fit: xr.DataTree) -> Dataset:
+    """The data that a fit was made from."""
+    model_of(fit)
+    return Dataset.from_xarray(fit["data"].to_dataset())
+
+
+def thinned(fit: xr.DataTree, draws: int | None) -> NDArray[np.int64]:
+    """Indices of evenly spaced draws among all chains, chain after chain; all if None.
+
+    Raises
+    ------
+    FitError
+        When more draws are asked for than there are.
+    """
+    total = fit["posterior"].sizes["chain"] * fit["posterior"].sizes["draw"]
+    if draws is None:
+        return np.arange(total)
+    if not 1 <= draws <= total:
+        raise FitError(f"{draws} draws were asked for; the fit has {total}.")
+    return np.linspace(0, total - 1, draws).round().astype(np.int64)
+
+
+@dataclass(frozen=True)
+class PopulationDraws:
+    """S draws of a model's population parameters.
+
+    Parameters
+    ----------
+    model
+        The model.
+    values
+        The draws (S) of each population parameter, in the model's units.
+    """
+
+    model: PopModel
+    values: Mapping[str, Floats]
+
+    @classmethod
+    def of(cls, fit: xr.DataTree, draws: int | None = None) -> PopulationDraws:
+        """Evenly spaced posterior draws of a fit (all if None)."""
+        model = model_of(fit)
+        chosen = thinned(fit, draws)
+        posterior = fit["posterior"]
+        values = {
+            p.name: np.asarray(posterior[p.name].values, dtype=float).reshape(-1)[chosen]
+            for p in model.parameters
+        }
+        return cls(model, values)
+
+    @classmethod
+    def from_prior(cls, model: PopModel, size: int, rng: np.random.Generator) -> PopulationDraws:
+        """Independent draws from the model's priors."""
+        return cls(model, {p.name: p.prior.draw(rng, size) for p in model.parameters})
+
+    @property
+    def size(self) -> int:
+        """Number of draws, S."""
+        return len(next(iter(self.values.values())))
+
+    @property
+    def omega(self) -> Floats:
+        """SDs of the random effects (S, n_effects)."""
+        iiv = self.model.iiv
+        columns = [self.values[iiv.omega_name(effect)] for effect in iiv.effects]
+        return np.stack(columns, axis=1) if columns else np.zeros((self.size, 0))
+
+    @property
+    def sigma(self) -> dict[str, Floats]:
+        """SDs of the residual error, each (S, 1)."""
+        return {name: self.values[name][:, None] for name, _ in self.model.error.priors}
+
+    @property
+    def effect_positions(self) -> list[int]:
+        """Position of each random effect's parameter among the structure's."""
+        return [self.model.structure.names.index(name) for name in self.model.iiv.effects]
+
+    def expected(self, covariates: Mapping[str, Floats]) -> Floats:
+        """Log parameters without random effects (S, n_subjects, n_parameters).
+
+        Parameters
+        ----------
+        covariates
+            Values (n_subjects) of each covariate.
+        """
+        model = self.model
+        columns = log_expected(
+            model.structure.names, model.covariates,
+            population={name: value[:, None] for name, value in self.values.items()},
+            covariates={name: np.asarray(value)[None, :] for name, value in covariates.items()},
+            ops=NUMPY,
+        )
+        n = max([1, *(len(value) for value in covariates.values())])
+        return np.stack([np.broadcast_to(c, (self.size, n)) for c in columns], axis=-1)
+
+    def parameters(self, expected: Floats, eta: Floats) -> Floats:
+        """Individual parameters (S, n_subjects, n_parameters) from log expected and eta.
+
+        ``eta`` is (S, n_subjects, n_effects).
+        """
+        by_position = {k: eta[..., e] for e, k in enumerate(self.effect_positions)}
+        columns = [expected[..., k] for k in range(expected.shape[-1])]
+        made = individual_parameters(columns, by_position, NUMPY)
+        shape = np.broadcast_shapes(expected.shape[:-1], eta.shape[:-1])
+        return np.stack([np.broadcast_to(column, shape) for column in made], axis=-1)
