@@ -32,7 +32,13 @@ model = PopModel(
         "VMAX": LogNormal(VMAX, cv=0.15),
         "KM": LogNormal(KM, cv=0.25),
     },
-    iiv=IIV({"CL": HalfNormal(0.4), "V2": HalfNormal(0.4), "VMAX": HalfNormal(0.4)}),
+    iiv=IIV(
+        {
+            "CL": HalfNormal(0.4),
+            "V2": LogNormal(OMEGA_V2, cv=0.35),
+            "VMAX": LogNormal(OMEGA_VMAX, cv=0.35),
+        }
+    ),
     covariates=(
         Power("CL", "WT", reference=REFERENCE_WEIGHT, exponent=Normal(WEIGHT_ON_CL, 0.20)),
         Power("V1", "WT", reference=REFERENCE_WEIGHT, exponent=Normal(WEIGHT_ON_V1, 0.12)),

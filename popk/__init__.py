@@ -7,10 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from popk.graph import build
     from popk.dataset import DataError, Dataset, read_dataset
     from popk.diagnostics import Verdict, verdict_of
-    from popk.individual import Trough, individualise
+    from popk.errors import PopkError
+    from popk.graph import build
+    from popk.individual import Trough, decide, individualise
     from popk.inference import NUTS, sample
     from popk.model import ModelError, PopModel
     from popk.prediction import predict
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "popk.graph": ("build",),
     "popk.dataset": ("DataError", "Dataset", "read_dataset"),
+    "popk.errors": ("PopkError",),
     "popk.diagnostics": ("Verdict", "verdict_of"),
-    "popk.individual": ("Trough", "individualise"),
+    "popk.individual": ("Trough", "decide", "individualise"),
     "popk.inference": ("NUTS", "sample"),
     "popk.model": ("ModelError", "PopModel"),
     "popk.prediction": ("predict",),
@@ -77,6 +79,7 @@ __all__ = [
     "OneCompartment",
     "ParallelMichaelisMenten",
     "PopModel",
+    "PopkError",
     "Power",
     "Proportional",
     "Regimen",
@@ -86,6 +89,7 @@ __all__ = [
     "Units",
     "Verdict",
     "build",
+    "decide",
     "individualise",
     "load",
     "predict",

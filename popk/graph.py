@@ -276,18 +276,21 @@ def _refuse_before_first_dose(model: PopModel, dataset: Dataset) -> None:
     table = dataset.table
     identifiers, times = table["ID"].values, table["TIME"].values
     evid = table["EVID"].values
+    at_once = (table["RATE"].values == 0) & (table["CMT"].values <= 1)
     rows = table["record"].values
     problems = Problems("the data for this model")
-    dosed: set[str] = set()
+    zero_until: dict[str, float] = {}  # of those who had a dose; observed after it, in time
     for k, identifier in enumerate(identifiers):
         if evid[k] in (3, 4):
-            dosed.discard(identifier)
+            zero_until.pop(identifier, None)
         if evid[k] in (1, 4):
-            dosed.add(identifier)
-        if dataset.is_observation[k] and identifier not in dosed:
+            time = -np.inf if at_once[k] else float(times[k])
+            zero_until[identifier] = min(time, zero_until.get(identifier, np.inf))
+        if dataset.is_observation[k] and not times[k] > zero_until.get(identifier, np.inf):
             problems.error(
-                f"The observation at TIME {times[k]:g} comes before any dose, where the predicted "
-                f"concentration is zero and {type(model.error).__name__} error is undefined.",
+                f"The observation at TIME {times[k]:g} comes before any dose has reached the "
+                "central compartment, where the predicted concentration is zero and "
+                f"{type(model.error).__name__} error is undefined.",
                 "Give the earlier doses, set MDV to 1 for this row, or use an error with an "
                 "additive part.",
                 row=int(rows[k]),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from popk import statistics, structure
+from popk.errors import PopkError
 from popk.statistics import IIV, CovariateEffect, Prior, ResidualError
 from popk.structure import Structure
 from popk.units import UnitError, Units
@@ -17,7 +18,7 @@ from popk.units import UnitError, Units
 __all__ = ["ModelError", "PopModel", "PopulationParameter"]
 
 
-class ModelError(ValueError):
+class ModelError(PopkError):
     """A model that cannot be used, with everything that is wrong in it."""
 
     def __init__(self, faults: Iterable[str]) -> None:

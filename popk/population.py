@@ -10,16 +10,29 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
+from popk.errors import PopkError, SettingError
 from popk.model import PopModel
 from popk.statistics import NUMPY, individual_parameters, log_expected
 
-__all__ = ["FitError", "PopulationDraws", "dataset_of", "model_of", "thinned"]
+__all__ = ["FitError", "PopulationDraws", "check_seed", "dataset_of", "model_of", "thinned"]
 
 type Floats = NDArray[np.float64]
 
 
-class FitError(ValueError):
+class FitError(PopkError):
     """A tree that is not a fit of popk, or not one that can answer the question."""
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is not a seed.
+
+    Raises
+    ------
+    SettingError
+        When it is not a whole number of zero or more.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SettingError(f"The seed is {seed!r}; give a whole number of zero or more.")
 
 
 def model_of(fit: xr.DataTree) -> PopModel:
@@ -55,9 +68,9 @@ def thinned(fit: xr.DataTree, draws: int | None) -> NDArray[np.int64]:
     total = fit["posterior"].sizes["chain"] * fit["posterior"].sizes["draw"]
     if draws is None:
         return np.arange(total)
-    if not 1 <= draws <= total:
+    if not float(draws).is_integer() or not 1 <= draws <= total:
         raise FitError(f"{draws} draws were asked for; the fit has {total}.")
-    return np.linspace(0, total - 1, draws).round().astype(np.int64)
+    return np.linspace(0, total - 1, int(draws)).round().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -124,7 +137,8 @@ class PopulationDraws:
         """
         model = self.model
         columns = log_expected(
-            model.structure.names, model.covariates,
+            model.structure.names,
+            model.covariates,
             population={name: value[:, None] for name, value in self.values.items()},
             covariates={name: np.asarray(value)[None, :] for name, value in covariates.items()},
             ops=NUMPY,

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
+from popk.errors import PopkError
+
 __all__ = ["UnitError", "Units"]
 
 
-class UnitError(ValueError):
+class UnitError(PopkError):
     """A unit that is unknown, missing, or does not fit the others."""
 
 

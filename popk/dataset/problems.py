@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from popk.errors import PopkError
+
 __all__ = ["DataError", "Problem", "Problems", "Severity"]
 
 Severity = Literal["error", "warning"]
@@ -117,7 +119,7 @@ class Problems:
             raise DataError(tuple(self._found), self.source, self.row_note)
 
 
-class DataError(ValueError):
+class DataError(PopkError):
     """A table that cannot be used; its text lists everything found at once.
 
     Attributes

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, override
 
+from popk.errors import SettingError
 from popk.statistics.operations import Operations
 from popk.statistics.priors import Fixed, Normal, Prior
 
@@ -67,7 +68,7 @@ class Power(CovariateEffect):
 
     def __post_init__(self) -> None:
         if not (self.reference > 0 and math.isfinite(self.reference)):
-            raise ValueError(
+            raise SettingError(
                 f"The power effect of {self.covariate} on {self.parameter} was given reference "
                 f"{self.reference!r}; expected a value above zero."
             )
@@ -117,7 +118,7 @@ class Fold(CovariateEffect):
     def __post_init__(self) -> None:
         known = isinstance(self.factor, Fixed) and self.factor.value > 0
         if not (self.factor.positive or known):
-            raise ValueError(
+            raise SettingError(
                 f"The fold effect of {self.covariate} on {self.parameter} was given the prior "
                 f"{self.factor!r}, which allows factors of zero or below; use LogNormal."
             )

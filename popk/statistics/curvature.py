@@ -42,12 +42,13 @@ def prediction_slopes(
     h = _STEP * np.maximum(prediction, 1e-300)
 
     def value(at: Floats, f: Floats) -> Floats:
-        with np.errstate(all="ignore"):
-            return np.asarray(error.log_likelihood(at, lloq, below, f, sigma, NUMPY))
+        return np.asarray(error.log_likelihood(at, lloq, below, f, sigma, NUMPY))
 
-    up, down = prediction + h, prediction - h
-    slope = (value(dv, up) - value(dv, down)) / (2 * h)
-    typical = np.where(below, dv, prediction)
-    bend = value(typical, up) - 2 * value(typical, prediction) + value(typical, down)
-    curvature = np.maximum(-bend / h**2, 0.0)
-    return np.nan_to_num(slope), np.nan_to_num(curvature, posinf=0.0)
+    # A prediction that could not be computed is infinite: no slope there.
+    with np.errstate(all="ignore"):
+        up, down = prediction + h, prediction - h
+        slope = (value(dv, up) - value(dv, down)) / (2 * h)
+        typical = np.where(below, dv, prediction)
+        bend = value(typical, up) - 2 * value(typical, prediction) + value(typical, down)
+        curvature = np.maximum(-bend / h**2, 0.0)
+    return np.nan_to_num(slope, posinf=0.0, neginf=0.0), np.nan_to_num(curvature, posinf=0.0)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from popk.errors import SettingError
+
 if TYPE_CHECKING:
     from pytensor.tensor.variable import TensorVariable
 
@@ -41,7 +43,7 @@ class Prior(ABC):
         """Value with probability one half below it."""
 
     def _refuse(self, fault: str) -> None:
-        raise ValueError(f"{self!r}: {fault}")
+        raise SettingError(f"{self!r}: {fault}")
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast, override
 
+from popk.errors import SettingError
 from popk.structure import linear, nonlinear
 from popk.structure.base import Parameter, Structure
 from popk.structure.events import Events, expand
@@ -54,7 +55,7 @@ class _Compartmental(Structure):
 
     def _check(self) -> None:
         if not isinstance(self.elimination, Linear | ParallelMichaelisMenten):
-            raise TypeError(
+            raise SettingError(
                 f"{type(self).__name__} was given elimination={self.elimination!r}; "
                 "expected Linear() or ParallelMichaelisMenten()."
             )

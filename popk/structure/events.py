@@ -148,27 +148,27 @@ def _refuse_unsupported(dataset: Dataset, table: Table, n_compartments: int) -> 
     refuse(
         dose & (table["SS"] > 0),
         "SS",
-        "SS {value} asks for a dose at steady state, which popk does not compute yet",
-        "give the doses that led there (ADDL and II)",
+        "SS {value} asks for a dose at steady state, which popk does not compute yet.",
+        "Give the doses that led there (ADDL and II).",
     )
     refuse(
         dose & (table["RATE"] < 0),
         "RATE",
-        "RATE {value} asks for a modelled rate or duration, which popk does not compute yet",
-        "give the rate of the infusion",
+        "RATE {value:g} asks for a modelled rate or duration, which popk does not compute yet.",
+        "Give the rate of the infusion.",
     )
     refuse(
         dose & (table["CMT"] > n_compartments),
         "CMT",
-        f"a dose goes into compartment {{value}}, but the structure has {n_compartments}",
-        f"use CMT 1 to {n_compartments}, or a structure that has this compartment",
+        f"A dose goes into compartment {{value}}, but the structure has {n_compartments}.",
+        f"Use CMT 1 to {n_compartments}, or a structure that has this compartment.",
     )
     refuse(
         observation & (table["CMT"] > 1),
         "CMT",
-        "an observation is in compartment {value}, but "
-        "the structure is observed in its central compartment, 1",
-        "use CMT 1 (or 0)",
+        "An observation is in compartment {value}, but "
+        "the structure is observed in its central compartment, 1.",
+        "Use CMT 1 (or 0).",
     )
     problems.raise_if_errors()
 

@@ -25,6 +25,9 @@ from popk.structure.vector import Dual, Memory, W, traced
 
 RELATIVE_TOLERANCE = 1e-5  # of each amount, per step; the concentrations come out better
 ABSOLUTE_TOLERANCE = 1e-10  # of the largest amount given
+# A dose that raises an amount by this factor within a step starts with a short step: the error
+# estimate of a long one would not see saturation set in on the way.
+MANYFOLD = 5.0
 MAX_STEPS = 50_000  # per row; beyond it the concentration is reported as infinite
 
 # Dormand-Prince 5(4): stage weights (the last row gives the new value) and error weights.
@@ -132,9 +135,15 @@ def integrate_rows(  # noqa: PLR0912, PLR0915
                         b, w, offset[row[w]] + output[e], concentration, gradient, with_gradient
                     )
                 elif kind[e] == DOSE:
+                    if amount[e] > MANYFOLD * b[A + compartment[e] * W + w]:
+                        step[w] = 0.0
                     b[A + compartment[e] * W + w] += amount[e]
                     stale = True
                 elif kind[e] == RATE:
+                    if amount[e] > 0.0:
+                        here = max(b[A + compartment[e] * W + w], 1e6 * b[FLOOR + w])
+                        if amount[e] * min(step[w], duration[e]) > MANYFOLD * here:
+                            step[w] = here / amount[e]
                     # The derivative by the parameters does not depend on a known rate.
                     b[R + compartment[e] * W + w] += amount[e]
                     b[K + compartment[e] * W + w] += amount[e]

@@ -54,14 +54,14 @@ class Concentration(Op):
         )
         output_storage[0][0], output_storage[1][0] = concentration, gradient
 
-    def infer_shape(self, fgraph: Any, node: Apply[Any], shapes: Any) -> list[tuple[Any, ...]]:
+    def infer_shape(self, node: Apply[Any], shapes: Any) -> list[tuple[Any, ...]]:
         """Shapes of the outputs, from those of the inputs."""
         theta, subject_of = shapes[:2]
         return [(subject_of[0],), (subject_of[0], theta[1])]
 
     def connection_pattern(self, node: Apply[Any]) -> list[list[bool]]:
-        """Only the concentration depends on anything differentiable, and only on theta."""
-        return [[True, False]] + [[False, False]] * (len(node.inputs) - 1)
+        """Theta moves both outputs; were the gradient left out, a Hessian would lack a part."""
+        return [[True, True]] + [[False, False]] * (len(node.inputs) - 1)
 
     @override
     def pullback(

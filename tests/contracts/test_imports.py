@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Modules and packages directly under popk, from left to right.
 ORDER = (
+    "errors",
     "units",
     "dataset",
     "regimen",
@@ -18,6 +19,7 @@ ORDER = (
     "model",
     "models",
     "graph",
+    "population",
     "prediction",
     "diagnostics",
     "individual",

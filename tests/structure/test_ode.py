@@ -116,17 +116,19 @@ def solved(structure, theta, records):
     return np.array(values), np.array(gradients)
 
 
-def assert_close(structure, theta, records, *, value=2e-5, slope=1e-3):
-    """Value relative to itself, gradient relative to the steepest (as elasticities)."""
+def assert_close(structure, theta, records, *, value=5e-5, slope=1e-3):
+    """Value relative to itself, gradient relative to itself or to a tenth of c / theta."""
     c, gradient = concentrations_with_gradient(structure, theta[None], cohort(records))
     exact, exact_gradient = solved(structure, theta, records)
-    np.testing.assert_allclose(c, exact, rtol=value, atol=1e-9)
-    scale = slope * np.maximum(np.abs(exact_gradient), 0.1 * exact[:, None] / theta)
-    assert np.all(np.abs(gradient - exact_gradient) <= scale + 1e-12)
+    np.testing.assert_allclose(c, exact, rtol=value, atol=1e-6)
+    scale = np.maximum(np.abs(exact_gradient), 0.1 * exact[:, None] / theta)
+    np.testing.assert_array_less(np.abs(gradient - exact_gradient), slope * scale + 1e-7 / theta)
+    median = np.median(np.abs(c - exact)[exact > 0] / exact[exact > 0])
+    assert median < 5e-6
 
 
 @pytest.mark.parametrize(("structure", "theta"), CASES)
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(6))
 def test_irregular_regimens(structure, theta, seed):
     rng = np.random.default_rng(seed)
     theta = theta * np.exp(0.3 * rng.standard_normal(len(theta)))
@@ -163,6 +165,15 @@ def test_without_vmax_it_is_the_closed_form(structure, theta):
         gradient[:, :-2] / (scale + 1e-12), slopes / (scale + 1e-12), atol=1e-4
     )
     np.testing.assert_array_equal(gradient[:, -1], 0.0)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5, 2.0])
+def test_saturation_that_sets_in_during_an_infusion(start):
+    """A step carried over from a calm stretch must not jump over the rise of a slow infusion."""
+    theta = np.array([0.55, 2.3, 3.4, 0.76])
+    records = [dose(0, start * 2.3), *observe(0.2), dose(0.3, 200.0, 8.0), *observe(1.8, 9, 15)]
+    records += [dose(60, 200.0, 8.0), *observe(61, 67)]
+    assert_close(ONE, theta, records)
 
 
 def test_nothing_before_the_first_dose_and_after_a_reset():

@@ -1,0 +1,246 @@
+"""PopModel as a value: what it refuses, its hash, its text and its JSON."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+
+from popk.model import ModelError, PopModel
+from popk.statistics import (
+    IIV,
+    Additive,
+    Combined,
+    Fixed,
+    Fold,
+    HalfNormal,
+    LogNormal,
+    Normal,
+    Power,
+    Proportional,
+)
+from popk.structure import OneCompartment, ParallelMichaelisMenten, TwoCompartment
+
+UNITS = {"time": "d", "amount": "mg", "concentration": "mg/L", "WT": "kg", "ADA": "1"}
+PARTS = {
+    "structure": OneCompartment(),
+    "typical": {"CL": LogNormal(0.2, cv=0.3), "V": LogNormal(4.0, cv=0.2)},
+    "iiv": IIV({"CL": HalfNormal(0.4), "V": HalfNormal(0.3)}),
+    "covariates": (
+        Power("CL", "WT", reference=70.0, exponent=Normal(0.6, 0.2)),
+        Fold("CL", "ADA", factor=LogNormal(2.45, cv=0.3)),
+    ),
+    "error": Combined(HalfNormal(0.3), HalfNormal(1.0)),
+    "units": UNITS,
+    "name": "example",
+    "notes": ("A note.",),
+}
+
+
+def model(**changes):
+    parts = PARTS | changes
+    return PopModel(parts.pop("structure"), **parts)
+
+
+def faults(**changes):
+    with pytest.raises(ModelError) as refusal:
+        model(**changes)
+    return refusal.value.faults
+
+
+CL, V = PARTS["typical"].values()
+HAS = "which OneCompartment does not have (it has CL, V)."
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"typical": {"CL": CL}}, "OneCompartment needs a typical value for V; typical has none."),
+        ({"typical": {"CL": CL, "V": V, "KA": CL}}, f"typical names KA, {HAS}"),
+        (
+            {"typical": {"CL": Normal(0.2, 0.1), "V": V}},
+            "the typical value of CL has the prior Normal(0.2, 0.1), which allows values of zero "
+            "or below; use LogNormal(median, cv).",
+        ),
+        (
+            {"typical": {"CL": Fixed(0.0), "V": V}},
+            "the typical value of CL has the prior Fixed(0), which allows values of zero "
+            "or below; use LogNormal(median, cv).",
+        ),
+        ({"iiv": IIV({"KA": HalfNormal(0.3)})}, f"iiv names KA, {HAS}"),
+        ({"iiv": IIV([("CL", HalfNormal(0.3))] * 2)}, "iiv names CL twice."),
+        (
+            {"iiv": IIV({"CL": Normal(0.3, 0.1)})},
+            "iiv of CL has the prior Normal(0.3, 0.1); an SD needs one above zero (HalfNormal).",
+        ),
+        (
+            {"covariates": (Power("Q", "WT", reference=70.0),)},
+            f"a covariate effect acts on Q, {HAS}",
+        ),
+        (
+            {"covariates": (Power("CL", "AGE", reference=40.0),)},
+            "the covariate AGE has no unit; add it to units, for example "
+            '"AGE": "kg" ("1" if it has none).',
+        ),
+        (
+            {"covariates": (Power("CL", "WT", reference=70.0),) * 2},
+            "the effect of WT on CL is given twice.",
+        ),
+        (
+            {"error": Proportional(Normal(0.2, 0.1))},
+            "sigma_prop has the prior Normal(0.2, 0.1); an SD needs one above zero (HalfNormal).",
+        ),
+        (
+            {"structure": "one"},
+            "structure was given 'one'; expected a structure such as TwoCompartment().",
+        ),
+        (
+            {"error": HalfNormal(0.3)},
+            "error was given HalfNormal(0.3); expected a residual error such as Proportional(...).",
+        ),
+        (
+            {"iiv": {"CL": HalfNormal(0.3)}},
+            "iiv was given {'CL': HalfNormal(0.3)}; expected IIV({...}).",
+        ),
+        (
+            {"typical": {"CL": 0.2, "V": V}},
+            "typical['CL'] was given 0.2; expected a prior such as LogNormal(0.2, cv=0.3).",
+        ),
+        (
+            {"iiv": IIV({"CL": 0.2})},
+            "iiv['CL'] was given 0.2; expected a prior such as HalfNormal(0.4).",
+        ),
+        (
+            {"covariates": ("WT",)},
+            "covariates[0] was given 'WT'; expected an effect such as Power('CL', 'WT', ...).",
+        ),
+    ],
+)
+def test_refusals(changes, sentence):
+    assert faults(**changes) == (sentence,)
+
+
+def test_everything_wrong_is_said_at_once():
+    found = faults(
+        typical={"CL": Normal(0.2, 0.1), "V1": V},
+        iiv=IIV({"V2": HalfNormal(0.3)}),
+        covariates=(Power("CL", "AGE", reference=40.0),),
+    )
+    assert len(found) == 5
+    text = str(ModelError(found))
+    assert text.startswith(
+        "The model cannot be used:\n  OneCompartment needs a typical value for V"
+    )
+    assert text.count("\n") == 5
+    assert str(ModelError(["it is so."])) == "The model cannot be used: it is so."
+
+
+def test_wrong_units_are_refused_in_the_words_of_units():
+    with pytest.raises(ModelError, match=r"The model cannot be used: .*mgg"):
+        model(units=UNITS | {"amount": "mgg"})
+    with pytest.raises(ModelError, match="concentration"):
+        model(units={"time": "d", "amount": "mg"})
+
+
+def test_a_fixed_value_and_no_variability_are_possible():
+    small = model(typical={"CL": Fixed(0.2), "V": V}, iiv=None, covariates=())
+    assert small.iiv.effects == ()
+    assert [p.name for p in small.parameters] == ["CL", "V", "sigma_prop", "sigma_add"]
+
+
+def test_parameters_in_the_order_of_tables_with_units_and_meanings():
+    found = {p.name: (p.unit, p.meaning) for p in model().parameters}
+    assert list(found) == [
+        "CL", "V", "beta_CL_WT", "fold_CL_ADA", "omega_CL", "omega_V", "sigma_prop", "sigma_add",
+    ]  # fmt: skip
+    assert found["CL"] == ("L/d", "typical linear clearance")
+    assert found["V"] == ("L", "typical volume of distribution")
+    assert found["fold_CL_ADA"] == ("1", "factor on CL where ADA is 1")
+    assert found["omega_CL"] == ("1", "SD of log CL between subjects (IIV)")
+    assert found["sigma_prop"] == ("1", "residual error, proportional SD")
+    assert found["sigma_add"] == ("mg/L", "residual error, additive SD")
+
+
+def test_the_order_in_which_typical_values_are_given_does_not_matter():
+    other = model(typical={"V": V, "CL": CL})
+    assert other == model()
+    assert other.hash == model().hash
+    assert [name for name, _ in other.typical] == ["CL", "V"]
+
+
+def test_equality_and_hash():
+    assert model() == model()
+    assert hash(model()) == hash(model())
+    assert model() != model(name="other")
+    assert len({model(), model(), model(name="other")}) == 2
+    assert pickle.loads(pickle.dumps(model())) == model()
+    with pytest.raises(AttributeError):
+        model().name = "other"
+
+
+def test_the_hash_is_that_of_the_numbers():
+    reference = model().hash
+    assert model(name="other", notes=("Other notes.",)).hash == reference
+    changed = [
+        model(typical={"CL": LogNormal(0.2001, cv=0.3), "V": V}),
+        model(typical={"CL": LogNormal(0.2, cv=0.31), "V": V}),
+        model(typical={"CL": Fixed(0.2), "V": V}),
+        model(iiv=IIV({"CL": HalfNormal(0.4)})),
+        model(iiv=IIV({"CL": HalfNormal(0.4), "V": HalfNormal(0.31)})),
+        model(covariates=PARTS["covariates"][:1]),
+        model(covariates=(Power("CL", "WT", reference=71.0, exponent=Normal(0.6, 0.2)),)),
+        model(error=Additive(HalfNormal(1.0))),
+        model(error=Combined(HalfNormal(0.3), HalfNormal(1.1))),
+        model(units=UNITS | {"time": "h"}),
+        model(
+            structure=OneCompartment(ParallelMichaelisMenten()),
+            typical=PARTS["typical"] | {"VMAX": V, "KM": V},
+        ),
+    ]
+    hashes = {reference, *(other.hash for other in changed)}
+    assert len(hashes) == len(changed) + 1
+
+
+def test_json_brings_the_model_back():
+    again = PopModel.from_json(model().to_json())
+    assert again == model()
+    assert again.hash == model().hash
+    assert again.notes == ("A note.",)
+    bare = model(iiv=None, covariates=(), notes=())
+    assert PopModel.from_json(bare.to_json()) == bare
+
+
+def test_json_with_an_unknown_part_is_refused():
+    content = json.loads(model().to_json())
+    content["error"]["type"] = "Poisson"
+    with pytest.raises(ModelError, match="it uses Poisson, which is not known here; import what"):
+        PopModel.from_json(json.dumps(content))
+
+
+def test_text_shows_structure_priors_units_and_notes():
+    lines = str(model()).splitlines()
+    assert lines[0] == "example: OneCompartment(elimination=Linear())"
+    assert lines[1] == "error: Combined"
+    assert " ".join(lines[2].split()) == "CL LogNormal(0.2, cv=0.3) L/d typical linear clearance"
+    assert lines[-2].split() == [
+        "sigma_add", "HalfNormal(1)", "mg/L", "residual", "error,", "additive", "SD",
+    ]  # fmt: skip
+    assert lines[-1] == "  note: A note."
+    starts = {
+        line.index(p.meaning) for line, p in zip(lines[2:-1], model().parameters, strict=True)
+    }
+    assert len(starts) == 1
+    assert repr(model()).startswith(
+        "<PopModel example: OneCompartment(elimination=Linear()), hash "
+    )
+
+
+def test_two_compartments_want_their_own_parameters():
+    found = faults(structure=TwoCompartment(), iiv=None, covariates=())
+    assert found == (
+        "TwoCompartment needs a typical value for V1; typical has none.",
+        "TwoCompartment needs a typical value for Q; typical has none.",
+        "TwoCompartment needs a typical value for V2; typical has none.",
+        "typical names V, which TwoCompartment does not have (it has CL, V1, Q, V2).",
+    )
