@@ -1,0 +1,151 @@
+"""The posterior of one patient's parameters, population uncertainty carried, without a refit."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+from popk.individual.kernel import Patient, Proposals, find_modes, propose
+from popk.population import PopulationDraws
+
+__all__ = [
+    "KHAT_LIMIT",
+    "PatientPosterior",
+    "cohort_posterior",
+    "patient_posterior",
+    "patient_seed",
+]
+
+type Floats = NDArray[np.float64]
+
+# Vehtari et al., JMLR 25:72 (2024): above it, importance sampling is not to be trusted.
+KHAT_LIMIT = 0.7
+ESS_LIMIT = 100.0
+_IMPOSSIBLE = (
+    "No parameter values give the observations a likelihood above zero, so there is no result. "
+    "Check the doses, times and units."
+)
+_EACH = 6  # proposals per population draw
+_REFINED = 40  # … when the first attempt is not good enough
+
+
+@dataclass(frozen=True)
+class PatientPosterior:
+    """Equally weighted draws of a patient's parameters.
+
+    ``parameters`` (n_samples, m) in the model's units; ``draw`` (n_samples), the population draw
+    that each goes with; ``khat`` and ``ess`` of the importance weights (NaN where none were used);
+    ``reliable`` says whether they allow the result to be used, and ``note`` why not, in a sentence.
+    Where no parameter values explain the patient's data at all, the parameters are NaN.
+    """
+
+    parameters: Floats
+    draw: NDArray[np.int64]
+    khat: float
+    ess: float
+    reliable: bool
+    note: str = ""
+
+
+def patient_seed(seed: int, subject: str) -> np.random.Generator:
+    """Random numbers that depend on the seed and the patient's ID, not on its place in a table."""
+    digest = hashlib.sha256(subject.encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+
+
+def patient_posterior(
+    population: PopulationDraws, patient: Patient, *, samples: int, rng: np.random.Generator
+) -> PatientPosterior:
+    """Posterior of a patient who was not in the fit.
+
+    The joint posterior of population parameters and random effects, p(theta | cohort)
+    p(eta | theta) p(y | theta, eta), by importance sampling around the conditional mode under every
+    population draw. If the weights are poor, more proposals are made before the result is called
+    unreliable.
+
+    Parameters
+    ----------
+    population
+        Draws of the population posterior.
+    patient
+        The patient's data; without observations the result is the population's prediction.
+    samples
+        Number of draws to return.
+    rng
+        Random numbers.
+    """
+    modes = find_modes(population, patient)
+    proposals = propose(population, patient, modes, each=_EACH, rng=rng)
+    khat, ess = _quality(proposals)
+    if not _usable(khat, ess):
+        proposals = propose(population, patient, modes, each=_REFINED, rng=rng)
+        khat, ess = _quality(proposals)
+    log_weight = proposals.log_weight.ravel()
+    finite = np.isfinite(log_weight)
+    if not finite.any():
+        nowhere = np.full((samples, proposals.parameters.shape[-1]), np.nan)
+        none = np.zeros(samples, dtype=np.int64)
+        return PatientPosterior(nowhere, none, float("nan"), 0.0, False, _IMPOSSIBLE)
+    reliable = bool(_usable(khat, ess))
+    weight = np.exp(log_weight - log_weight[finite].max())
+    chosen = _systematic(weight / weight.sum(), samples, rng)
+    each = proposals.log_weight.shape[1]
+    flat = proposals.parameters.reshape(len(log_weight), -1)
+    note = "" if reliable else _poor(khat, ess)
+    return PatientPosterior(flat[chosen], chosen // each, khat, ess, reliable, note)
+
+
+def cohort_posterior(fit: xr.DataTree, subject: str, chosen: NDArray[np.int64]) -> PatientPosterior:
+    """Posterior of a patient of the cohort: what the fit itself found.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    subject
+        ID.
+    chosen
+        Indices of the draws to take, chain after chain.
+    """
+    values = fit["posterior"]["parameters"].sel(subject=subject)
+    flat = values.transpose("chain", "draw", "parameter").values.reshape(-1, values.shape[-1])
+    return PatientPosterior(flat[chosen], chosen, float("nan"), float(len(np.unique(chosen))), True)
+
+
+def _quality(proposals: Proposals) -> tuple[float, float]:
+    """Pareto k-hat and effective number of the weights."""
+    log_weight = proposals.log_weight.ravel()
+    finite = np.isfinite(log_weight)
+    if finite.sum() < 100:
+        return float("inf"), 0.0
+    weight = np.exp(log_weight - log_weight[finite].max())
+    ess = float(weight.sum() ** 2 / (weight**2).sum())
+    if np.ptp(log_weight[finite]) < 1e-9:
+        return float("-inf"), ess
+    _, khat = array_stats.psislw(-log_weight[finite], r_eff=1.0)
+    return float(khat), ess
+
+
+def _poor(khat: float, ess: float) -> str:
+    k = f"Pareto k-hat {khat:.2f}, " if np.isfinite(khat) else ""
+    return (
+        f"The computation is not reliable ({k}{ess:.0f} effective draws; below {KHAT_LIMIT} and at "
+        f"least {ESS_LIMIT:.0f} are needed): the population hardly predicts these observations. "
+        "Check the doses, times and units."
+    )
+
+
+def _usable(khat: float, ess: float) -> bool:
+    return khat < KHAT_LIMIT and ess >= ESS_LIMIT
+
+
+def _systematic(weight: Floats, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Systematic resampling (Kitagawa 1996), shuffled."""
+    positions = (rng.random() + np.arange(size)) / size
+    chosen = np.searchsorted(np.cumsum(weight), positions).clip(0, len(weight) - 1)
+    return np.asarray(rng.permutation(chosen), dtype=np.int64)

@@ -1,0 +1,7 @@
+"""Sampling the posterior: one verb, the method an object."""
+
+from popk.inference.fit import sample
+from popk.inference.nuts import NUTS
+from popk.inference.progress import terminal_progress
+
+__all__ = ["NUTS", "sample", "terminal_progress"]

@@ -1,0 +1,241 @@
+"""From a model and data to a fit: the posterior, what it rests on, and whether to believe it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from popk.dataset import Dataset
+from popk.diagnostics import convergence_table, judge
+from popk.graph import check_fit, observations
+from popk.individual import find_modes, patients_of, propose
+from popk.inference.nuts import NUTS, Progress
+from popk.inference.progress import silent, terminal_progress
+from popk.model import PopModel
+from popk.population import PopulationDraws, check_seed
+from popk.prediction import simulate_rows
+from popk.statistics import NUMPY
+
+__all__ = ["sample"]
+
+type Floats = NDArray[np.float64]
+
+_PREDICTED = 400  # draws for which observations are simulated
+_MARGINAL = 400  # draws for which each subject's random effects are integrated out
+_EACH = 12  # proposals per subject and draw for that integral
+_VERSIONS = ("popk", "pymc", "pytensor", "nutpie", "numba", "numpy", "xarray", "arviz-stats")
+
+
+def sample(
+    model: PopModel,
+    dataset: Dataset,
+    method: NUTS | None = None,
+    *,
+    seed: int,
+    progress: bool | Progress = True,
+) -> xr.DataTree:
+    """Sample the posterior of a population model.
+
+    Parameters
+    ----------
+    model
+        The model.
+    dataset
+        The data, in the model's units.
+    method
+        How to sample; `NUTS()` if None.
+    seed
+        Seed of all random numbers.
+    progress
+        Show progress in the terminal (True), not at all (False), or call a function with the stage,
+        what is done of it, its total, and the divergences so far.
+
+    Returns
+    -------
+    A DataTree with the groups
+
+    - ``posterior``: population parameters (chain, draw), ``eta`` (…, subject, effect) and
+      ``parameters`` (…, subject, parameter), with units;
+    - ``prior``: the population parameters (chain, draw);
+    - ``posterior_predictive``: ``IPRED`` and ``DV`` (…, observation) for thinned draws, ``DV``
+      with residual error and not cut at the LLOQ;
+    - ``observed_data``: ``DV``, ``cens`` and ``lloq`` (observation);
+    - ``log_likelihood``: ``DV`` (…, observation), conditional on the random effects;
+    - ``log_likelihood_subject``: ``DV`` (…, subject), with the subject's random effects integrated
+      out, for thinned draws: the one for leaving patients out;
+    - ``sample_stats``, ``convergence`` (R-hat and ESS of every quantity) and ``data``;
+
+    and in ``attrs`` the model, its hash, the data's hash, seed, method, versions and the verdict.
+
+    Raises
+    ------
+    DataError, ModelError, SettingError
+        When the data do not fit the model, or the seed makes no sense.
+    """
+    began = time.perf_counter()
+    check_seed(seed)
+    method = NUTS() if method is None else method
+    if callable(progress):
+        return _sample(model, dataset, method, seed, progress, began)
+    with terminal_progress() if progress else silent() as report:
+        return _sample(model, dataset, method, seed, report, began)
+
+
+def _sample(
+    model: PopModel, dataset: Dataset, method: NUTS, seed: int, progress: Progress, began: float
+) -> xr.DataTree:
+    check_fit(model, dataset)
+    seeds = np.random.SeedSequence(seed).spawn(3)
+    posterior, stats = method.run(model, dataset, seed=seed, progress=progress)
+    sampled = time.perf_counter()
+    progress("checking convergence", 0, 0, 0)
+    posterior = _described(model, posterior)
+    fit = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
+    fit.attrs = _provenance(model, dataset, method, seed)
+    fit["prior"] = xr.DataTree(_prior(model, np.random.default_rng(seeds[0]), posterior))
+    fit["data"] = xr.DataTree(dataset.to_xarray())
+    for name, group in _observation_groups(fit, model, dataset, seeds[1]).items():
+        fit[name] = xr.DataTree(group)
+    progress("integrating out the random effects", 0, 0, 0)
+    marginal = _log_likelihood_subject(fit, model, dataset, np.random.default_rng(seeds[2]))
+    fit["log_likelihood_subject"] = xr.DataTree(marginal)
+    table = convergence_table(posterior)
+    fit["convergence"] = xr.DataTree(table)
+    fit.attrs["verdict"] = judge(table, stats).to_json()
+    fit.attrs["seconds_sampling"] = sampled - began
+    fit.attrs["seconds_total"] = time.perf_counter() - began
+    return fit
+
+
+def _described(model: PopModel, posterior: xr.Dataset) -> xr.Dataset:
+    """The variables that have a meaning, in order, with units."""
+    names = [p.name for p in model.parameters]
+    kept = posterior[[*names, *(n for n in ("eta", "parameters") if n in posterior)]]
+    dims = set().union(*(kept[name].dims for name in kept.data_vars))
+    kept = kept.drop_vars([coord for coord in kept.coords if coord not in dims])
+    for parameter in model.parameters:
+        kept[parameter.name].attrs = {"units": parameter.unit, "long_name": parameter.meaning}
+    units = {p.name: model.units.of(p.dimension) for p in model.structure.parameters}
+    kept["parameters"].attrs = {"units": json.dumps(units), "long_name": "individual parameters"}
+    if "eta" in kept:
+        kept["eta"].attrs = {"units": "1", "long_name": "random effects on the logarithm"}
+    kept.attrs = {"population": json.dumps(names)}
+    return kept
+
+
+def _provenance(
+    model: PopModel, dataset: Dataset, method: NUTS, seed: int
+) -> dict[str, str | int | float]:
+    versions = {name: version(name) for name in _VERSIONS if name != "popk"}
+    return {
+        "kind": "popk fit",
+        "popk_version": version("popk"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": model.to_json(),
+        "model_name": model.name,
+        "model_hash": model.hash,
+        "data_hash": dataset.fingerprint,
+        "subject_hashes": json.dumps(dict(dataset.subject_fingerprints)),
+        "seed": seed,
+        "method": json.dumps({"name": type(method).__name__, **asdict(method)}),
+        "units": json.dumps(dataset.units.to_dict()),
+        "versions": json.dumps({"popk": version("popk"), **versions}),
+    }
+
+
+def _prior(model: PopModel, rng: np.random.Generator, posterior: xr.Dataset) -> xr.Dataset:
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    size = shape[0] * shape[1]
+    return xr.Dataset(
+        {
+            p.name: (
+                ("chain", "draw"),
+                p.prior.draw(rng, size).reshape(shape),
+                {"units": p.unit, "long_name": p.meaning},
+            )
+            for p in model.parameters
+        },
+        coords={"chain": np.arange(shape[0]), "draw": np.arange(shape[1])},
+    )
+
+
+def _observation_groups(
+    fit: xr.DataTree, model: PopModel, dataset: Dataset, seed: np.random.SeedSequence
+) -> dict[str, xr.Dataset]:
+    table = dataset.table.isel(record=dataset.is_observation)
+    coords = {
+        "observation": np.arange(dataset.n_observations),
+        "ID": ("observation", table["ID"].values),
+        "TIME": ("observation", table["TIME"].values, {"units": model.units.time}),
+        "ROW": ("observation", table["record"].values),
+    }
+    attrs = {"units": model.units.concentration}
+    events = check_fit(model, dataset)
+    parameters = (
+        fit["posterior"]["parameters"].transpose("chain", "draw", "subject", "parameter").values
+    )
+    chains, draws = parameters.shape[:2]
+    theta = parameters.reshape(chains * draws, *parameters.shape[2:])
+    ipred = simulate_rows(model, theta, events)
+    population = PopulationDraws.of(fit)
+    observed = observations(dataset)
+    conditional = model.error.log_likelihood(
+        observed.dv, observed.lloq, observed.below, ipred, population.sigma, NUMPY
+    )
+    each = max(1, _PREDICTED // chains)
+    kept = np.unique(np.linspace(0, draws - 1, min(each, draws)).round().astype(int))
+    part = ipred.reshape(chains, draws, -1)[:, kept]
+    sigma = {name: v.reshape(chains, draws, 1)[:, kept] for name, v in population.sigma.items()}
+    simulated = model.error.simulate(part, sigma, np.random.default_rng(seed))
+    dims = ("chain", "draw", "observation")
+    lead = {"chain": np.arange(chains), "draw": np.arange(draws)}
+    return {
+        "posterior_predictive": xr.Dataset(
+            {"DV": (dims, simulated, attrs), "IPRED": (dims, part, attrs)},
+            coords={**lead, "draw": kept, **coords},
+        ),
+        "observed_data": xr.Dataset(
+            {
+                "DV": ("observation", table["DV"].values, attrs),
+                "cens": ("observation", table["CENS"].values),
+                "lloq": ("observation", table["LLOQ"].values, attrs),
+            },
+            coords=coords,
+        ),
+        "log_likelihood": xr.Dataset(
+            {"DV": (dims, np.asarray(conditional).reshape(chains, draws, -1))},
+            coords={**lead, **coords},
+            attrs={"conditional_on": "the subject's own random effects"},
+        ),
+    }
+
+
+def _log_likelihood_subject(
+    fit: xr.DataTree, model: PopModel, dataset: Dataset, rng: np.random.Generator
+) -> xr.Dataset:
+    chains, draws = fit["posterior"].sizes["chain"], fit["posterior"].sizes["draw"]
+    each = min(draws, max(1, _MARGINAL // chains))
+    kept = np.unique(np.linspace(0, draws - 1, each).round().astype(int))
+    flat = (np.arange(chains)[:, None] * draws + kept).ravel()
+    everything = PopulationDraws.of(fit)
+    population = PopulationDraws(
+        model, {name: value[flat] for name, value in everything.values.items()}
+    )
+    columns = []
+    for patient in patients_of(population, dataset):
+        modes = find_modes(population, patient)
+        proposals = propose(population, patient, modes, each=_EACH, rng=rng)
+        columns.append(proposals.log_marginal)
+    value = np.stack(columns, axis=1).reshape(chains, len(kept), -1)
+    return xr.Dataset(
+        {"DV": (("chain", "draw", "subject"), value)},
+        coords={"chain": np.arange(chains), "draw": kept, "subject": list(dataset.subjects)},
+        attrs={"integrated_out": "the subject's random effects"},
+    )

@@ -1,0 +1,139 @@
+"""A small linear model, data for it, its equations by hand, and fits made without sampling."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from popk.dataset import read_dataset
+from popk.diagnostics import Verdict
+from popk.model import PopModel
+from popk.population import PopulationDraws
+from popk.statistics import IIV, LogNormal, Power, Proportional
+from popk.structure import OneCompartment
+
+UNITS = {"time": "d", "amount": "mg", "concentration": "mg/L", "WT": "kg"}
+COLUMNS = ["ID", "TIME", "EVID", "AMT", "RATE", "ADDL", "II", "DV", "CENS", "LLOQ", "WT"]
+
+
+def one_compartment(*, covariates=False, cv=0.05, iiv=None):
+    """A model with random effects on CL and V; population values known within about `cv`."""
+    power = (Power("CL", "WT", reference=70, exponent=LogNormal(0.75, cv=cv)),)
+    omegas = {"CL": LogNormal(0.3, cv=cv), "V": LogNormal(0.2, cv=cv)} if iiv is None else iiv
+    return PopModel(
+        OneCompartment(),
+        typical={"CL": LogNormal(0.2, cv=cv), "V": LogNormal(5.0, cv=cv)},
+        iiv=IIV(omegas),
+        covariates=power if covariates else (),
+        error=Proportional(LogNormal(0.2, cv=cv)),
+        units=UNITS,
+        name="one compartment",
+    )
+
+
+def dose(subject, time, amount=300.0, *, rate=0.0, addl=0, ii=0.0, evid=1, weight=70.0):
+    """A record of a dose (EVID 1 or 4) or a reset (EVID 3)."""
+    amount = np.nan if evid == 3 else amount
+    return (subject, time, evid, amount, rate, addl, ii, np.nan, 0, 1.0, weight)
+
+
+def observe(subject, time, dv, *, cens=0, weight=70.0):
+    """A record of an observation; for a value below the limit of 1 mg/L `dv` is 1."""
+    return (subject, time, 0, np.nan, 0.0, 0, 0.0, dv, cens, 1.0, weight)
+
+
+def dataset(*records):
+    """Records as a data set."""
+    return read_dataset(pd.DataFrame(list(records), columns=COLUMNS), units=UNITS)
+
+
+def history(subject, troughs=(20.0, 22.0), *, weight=70.0, doses=4):
+    """Doses every 28 days, with a sample just before each of the last ones."""
+    found = []
+    for k in range(doses):
+        sample = k - (doses - len(troughs))
+        if sample >= 0:
+            found.append(observe(subject, 28.0 * k, troughs[sample], weight=weight))
+        found.append(dose(subject, 28.0 * k, weight=weight))
+    return found
+
+
+def bolus(time, cl, v, *, doses=(0.0,), amount=300.0):
+    """Concentration of a linear one-compartment model after boluses, by superposition."""
+    time, cl, v = np.broadcast_arrays(np.asarray(time, float), cl, v)
+    total = np.zeros(time.shape)
+    for given in doses:
+        since = time - given
+        # At the time of a dose the concentration is the one just before it.
+        total = total + np.where(since > 0, amount / v * np.exp(-cl / v * np.abs(since)), 0.0)
+    return total
+
+
+def infusion(time, cl, v, *, doses=(0.0,), amount=300.0, duration=1.0):
+    """The same after infusions."""
+    time, cl, v = np.broadcast_arrays(np.asarray(time, float), cl, v)
+    k = cl / v
+    total = np.zeros(time.shape)
+    for given in doses:
+        since = np.maximum(time - given, 0.0)
+        running = np.minimum(since, duration)
+        total = total + amount / duration / cl * (1 - np.exp(-k * running)) * np.exp(
+            -k * (since - running)
+        )
+    return total
+
+
+def verdict(*, converged=True):
+    """A verdict, as it is stored."""
+    failures = () if converged else ("R-hat of CL is 1.300: run longer.",)
+    return Verdict(converged, failures, 1.0, "CL", 800.0, "CL", 800.0, "CL", 0, 1.0, 2, 100)
+
+
+def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
+    """A fit whose posterior is drawn from the priors: what popk reads from one, no sampling."""
+    rng = np.random.default_rng(seed)
+    population = PopulationDraws.from_prior(model, chains * draws, rng)
+    shape = (chains, draws, data.n_subjects, len(model.iiv.effects))
+    eta = population.omega.reshape(chains, draws, 1, -1) * rng.standard_normal(shape)
+    covariates = {e.covariate: data.covariate_table()[e.covariate] for e in model.covariates}
+    expected = population.expected({k: v.to_numpy() for k, v in covariates.items()})
+    theta = population.parameters(expected, eta.reshape(chains * draws, *shape[2:]))
+    variables = {
+        p.name: (
+            ("chain", "draw"),
+            population.values[p.name].reshape(chains, draws),
+            {"units": p.unit},
+        )
+        for p in model.parameters
+    }
+    if model.iiv.effects:
+        variables["eta"] = (("chain", "draw", "subject", "effect"), eta)
+    variables["parameters"] = (
+        ("chain", "draw", "subject", "parameter"),
+        theta.reshape(*shape[:3], -1),
+    )
+    coords = {
+        "chain": np.arange(chains),
+        "draw": np.arange(draws),
+        "subject": list(data.subjects),
+        "effect": list(model.iiv.effects),
+        "parameter": list(model.structure.names),
+    }
+    posterior = xr.Dataset(variables, coords=coords)
+    tree = xr.DataTree.from_dict({"posterior": posterior, "data": data.to_xarray()})
+    tree.attrs = {
+        "kind": "popk fit",
+        "popk_version": "0.1.0",
+        "created": datetime(2026, 1, 1, tzinfo=UTC).isoformat(),
+        "model": model.to_json(),
+        "model_name": model.name,
+        "model_hash": model.hash,
+        "data_hash": data.fingerprint,
+        "subject_hashes": json.dumps(dict(data.subject_fingerprints)),
+        "seed": seed,
+        "units": json.dumps(data.units.to_dict()),
+        "verdict": verdict(converged=converged).to_json(),
+    }
+    return tree

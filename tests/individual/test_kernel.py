@@ -1,0 +1,220 @@
+"""One patient's posterior against optimisation and integration by other means."""
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from popk.individual import find_modes, patients_of, propose
+from popk.individual.posterior import patient_posterior, patient_seed
+from popk.population import PopulationDraws
+
+LLOQ = 1.0
+# Times and values after one bolus of 300 mg at time 0; None lies below the limit.
+OBSERVED = {
+    "one": ((28.0, 25.0),),
+    "two": ((7.0, 50.0), (28.0, 30.0)),
+    "three": ((1.0, 48.0), (14.0, 40.0), (42.0, 6.0)),
+    "BLQ": ((14.0, 30.0), (90.0, None)),
+}
+
+
+def draws(fits, **values):
+    """Population draws with the values given, others as in the model."""
+    model = fits.one_compartment()
+    size = max(np.size(value) for value in values.values())
+    full = {p.name: p.prior.median for p in model.parameters} | values
+    return PopulationDraws(
+        model, {k: np.broadcast_to(np.asarray(v, float), size).copy() for k, v in full.items()}
+    )
+
+
+SEVERAL = {
+    "CL": np.array([0.2, 0.15, 0.3, 0.22]),
+    "V": np.array([5.0, 6.0, 4.0, 5.5]),
+    "omega_CL": np.array([0.3, 0.5, 0.2, 0.05]),
+    "omega_V": np.array([0.2, 0.3, 0.4, 0.1]),
+    "sigma_prop": np.array([0.2, 0.1, 0.3, 0.15]),
+}
+
+
+def patient_with(fits, population, observed):
+    records = [fits.dose("A", 0.0)]
+    for time, dv in observed:
+        records.append(fits.observe("A", time, LLOQ if dv is None else dv, cens=int(dv is None)))
+    # A table needs an observation, a patient does not.
+    records += fits.history("another")
+    return patients_of(population, fits.dataset(*records))[0]
+
+
+def log_joint(fits, population, s, observed, z):
+    """Log of p(y | z) p(z) under population draw s; z (..., 2), by hand."""
+    cl = population.values["CL"][s] * np.exp(population.values["omega_CL"][s] * z[..., 0])
+    v = population.values["V"][s] * np.exp(population.values["omega_V"][s] * z[..., 1])
+    total = stats.norm.logpdf(z).sum(axis=-1)
+    for time, dv in observed:
+        f = fits.bolus(time, cl, v)
+        sd = population.values["sigma_prop"][s] * f
+        total = total + (
+            stats.norm.logcdf(LLOQ, f, sd) if dv is None else stats.norm.logpdf(dv, f, sd)
+        )
+    return total
+
+
+def on_grid(fits, population, s, observed, *, points=561):
+    """A grid (n, n, 2) of z, and p(y | z) p(z) there times the area that each point stands for."""
+    at = np.linspace(-7, 7, points)
+    z = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1)
+    return z, np.exp(log_joint(fits, population, s, observed, z)) * (at[1] - at[0]) ** 2
+
+
+@pytest.mark.parametrize("case", OBSERVED)
+def test_modes_are_those_of_a_general_optimiser(fits, case):
+    population = draws(fits, **SEVERAL)
+    modes = find_modes(population, patient_with(fits, population, OBSERVED[case]))
+    for s in range(population.size):
+        found = optimize.minimize(
+            lambda z, s=s: -log_joint(fits, population, s, OBSERVED[case], z), np.zeros(2),
+            options={"gtol": 1e-7},
+        )  # fmt: skip
+        at_mode = log_joint(fits, population, s, OBSERVED[case], modes.z[s])
+        assert at_mode >= -found.fun - 1e-4
+        np.testing.assert_allclose(modes.z[s], found.x, atol=0.02)
+
+
+def test_the_curvature_is_the_expected_information(fits):
+    """For SD = sigma f: (1 / sigma^2 - 1) / f^2 per observation along f, plus 1 from the prior."""
+    population = draws(fits, **SEVERAL)
+    observed = OBSERVED["three"]
+    modes = find_modes(population, patient_with(fits, population, observed))
+    for s in range(population.size):
+        omega = np.array([population.values[f"omega_{name}"][s] for name in ("CL", "V")])
+        sigma = population.values["sigma_prop"][s]
+        cl, v = (population.values[n][s] * np.exp(o * z) for n, o, z in
+                 zip(("CL", "V"), omega, modes.z[s], strict=True))  # fmt: skip
+        expected = np.eye(2)
+        for time, _ in observed:
+            # log f = log(dose) - log V - CL / V t, by log CL and log V
+            slope = omega * np.array([-cl / v * time, -1 + cl / v * time])
+            expected += (1 / sigma**2 - 1) * np.outer(slope, slope)
+        np.testing.assert_allclose(modes.precision[s], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", OBSERVED)
+def test_marginal_likelihood_is_the_integral_over_the_random_effects(fits, case):
+    population = draws(fits, **SEVERAL)
+    patient = patient_with(fits, population, OBSERVED[case])
+    modes = find_modes(population, patient)
+    rng = np.random.default_rng(4)
+    proposals = propose(population, patient, modes, each=40_000, rng=rng)
+    exact = [
+        np.log(on_grid(fits, population, s, OBSERVED[case])[1].sum())
+        for s in range(population.size)
+    ]
+    np.testing.assert_allclose(proposals.log_marginal, exact, atol=0.02)
+
+
+@pytest.mark.parametrize("case", ["two", "BLQ"])
+@pytest.mark.parametrize("spread", [0.0, 0.4], ids=["equal draws", "differing draws"])
+def test_the_posterior_is_that_of_a_grid_over_draws_and_effects(fits, case, spread):
+    size = 250
+    factor = np.exp(spread * stats.norm.ppf((np.arange(size) + 0.5) / size))
+    population = draws(fits, CL=0.2 * factor, omega_CL=0.15)
+    patient = patient_with(fits, population, OBSERVED[case])
+    rng = np.random.default_rng(8)
+    found = patient_posterior(population, patient, samples=8000, rng=rng)
+    assert found.reliable
+    assert not found.note
+    different = range(0, size, 5) if spread else (0,)
+    exact = _grid_moments(fits, population, different, OBSERVED[case])
+    for k, (mean, sd) in enumerate(exact):
+        assert found.parameters[:, k].mean() == pytest.approx(mean, rel=0.03)
+        assert found.parameters[:, k].std() == pytest.approx(sd, rel=0.10)
+    if spread:
+        # The data choose among the population draws.
+        log_cl = np.log(population.values["CL"])
+        assert np.std(log_cl[found.draw]) < 0.8 * np.std(log_cl)
+
+
+def _grid_moments(fits, population, chosen, observed):
+    """Mean and SD of CL and V, every population draw weighted by its marginal likelihood."""
+    sums = np.zeros((2, 3))
+    for s in chosen:
+        z, weight = on_grid(fits, population, s, observed, points=225)
+        for k, name in enumerate(("CL", "V")):
+            typical, omega = population.values[name][s], population.values[f"omega_{name}"][s]
+            value = typical * np.exp(omega * z[..., k])
+            sums[k] += [np.sum(weight * value**power) for power in range(3)]
+    mean = sums[:, 1] / sums[:, 0]
+    return np.stack([mean, np.sqrt(sums[:, 2] / sums[:, 0] - mean**2)], axis=1)
+
+
+def test_without_observations_the_posterior_is_the_population(fits):
+    rng = np.random.default_rng(3)
+    population = PopulationDraws.from_prior(fits.one_compartment(), 500, rng)
+    found = patient_posterior(
+        population, patient_with(fits, population, ()), samples=20_000, rng=rng
+    )
+    assert found.reliable
+    logs = np.log(found.parameters)
+    np.testing.assert_allclose(logs.mean(axis=0), np.log([0.2, 5.0]), atol=0.02)
+    expected = [np.sqrt(0.3**2 + 0.05**2), np.sqrt(0.2**2 + 0.05**2)]
+    np.testing.assert_allclose(logs.std(axis=0), expected, rtol=0.05)
+    assert abs(np.corrcoef(logs.T)[0, 1]) < 0.06
+
+
+@pytest.mark.parametrize("each", [1, 5])
+def test_any_number_of_proposals_is_unbiased(fits, each):
+    """With a value below the limit there are two kinds of proposals, whatever their number."""
+    population = draws(fits, CL=np.full(20_000, 0.25))
+    patient = patient_with(fits, population, OBSERVED["BLQ"])
+    modes = find_modes(population, patient)
+    proposals = propose(population, patient, modes, each=each, rng=np.random.default_rng(4))
+    estimate = np.exp(proposals.log_marginal)
+    exact = on_grid(fits, population, 0, OBSERVED["BLQ"])[1].sum()
+    error = estimate.std() / np.sqrt(len(estimate))
+    assert error < 0.02 * exact
+    assert abs(estimate.mean() - exact) < 4 * error
+
+
+def test_without_random_effects_the_data_only_choose_among_the_draws(fits):
+    model = fits.one_compartment(iiv={})
+    rng = np.random.default_rng(5)
+    cl = 0.2 * np.exp(0.4 * rng.standard_normal(2000))
+    values = {p.name: np.full(2000, p.prior.median) for p in model.parameters} | {"CL": cl}
+    population = PopulationDraws(model, values)
+    patient = patient_with(fits, population, OBSERVED["two"])
+    found = patient_posterior(population, patient, samples=4000, rng=rng)
+    likelihood = np.ones(2000)
+    for time, dv in OBSERVED["two"]:
+        f = fits.bolus(time, cl, 5.0)
+        likelihood *= stats.norm.pdf(dv, f, 0.2 * f)
+    expected = np.average(cl, weights=likelihood)
+    assert found.parameters[:, 0].mean() == pytest.approx(expected, rel=0.01)
+
+
+def test_a_patient_nothing_explains_is_a_finding_not_a_crash(fits):
+    population = draws(fits, **SEVERAL)
+    patient = patient_with(fits, population, ((28.0, 1e200),))
+    found = patient_posterior(population, patient, samples=50, rng=np.random.default_rng(1))
+    assert np.isnan(found.parameters).all()
+    assert not found.reliable
+    assert "Check the doses, times and units." in found.note
+
+
+def test_poor_weights_are_told_with_their_figures(fits):
+    """Population draws far from the data: a few of them carry all the weight."""
+    rng = np.random.default_rng(6)
+    cl = 0.2 * np.exp(1.5 * rng.standard_normal(30))
+    population = draws(fits, CL=cl, omega_CL=0.01, omega_V=0.01, sigma_prop=0.02)
+    patient = patient_with(fits, population, ((7.0, 56.0), (56.0, 1.2)))
+    found = patient_posterior(population, patient, samples=50, rng=rng)
+    assert not found.reliable
+    assert f"Pareto k-hat {found.khat:.2f}, {found.ess:.0f} effective draws" in found.note
+
+
+def test_random_numbers_depend_on_the_seed_and_the_id():
+    def first(seed, subject):
+        return patient_seed(seed, subject).random()
+
+    assert first(1, "A") == first(1, "A")
+    assert len({first(1, "A"), first(2, "A"), first(1, "B")}) == 3
