@@ -1,0 +1,311 @@
+"""The commands of `popk` and what happens to their errors.
+
+Whatever is slow to import is imported inside the command that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from popk.cli.models import find_model
+from popk.cli.options import CommandError, Reading, Sampling, parse_weeks, read
+from popk.cli.output import (
+    count_intervals,
+    open_console,
+    print_plain,
+    print_table,
+    print_verdict,
+    track,
+)
+from popk.errors import PopkError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["app", "main"]
+
+_FIT, _MANIFEST, _REPORT = "fit.nc", "manifest.json", "report.html"
+_ROWS_SHOWN = 20
+_WIDE = 125  # columns of a terminal that holds the whole table of intervals
+
+
+def _version() -> str:
+    from popk import __version__
+
+    return __version__
+
+
+app = App(
+    name="popk",
+    version=_version,
+    help="Bayesian population pharmacokinetics: from sparse concentrations to the next dosing "
+    "interval. Research software, not a medical device.",
+    suppress_keyboard_interrupt=False,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `popk` with the arguments given (those of the process without them).
+
+    Returns
+    -------
+    int
+        0 when done, 2 when what was asked cannot be done (one message on stderr), 130 when
+        interrupted.
+    """
+    errors = open_console(stderr=True)
+    try:
+        app(
+            list(sys.argv[1:] if argv is None else argv),
+            exit_on_error=False,
+            error_console=errors,
+            result_action="return_none",
+        )
+    except CycloptsError:
+        return 2  # cyclopts has printed it
+    except KeyboardInterrupt:
+        errors.print("Interrupted: no result was written.")
+        return 130
+    except (PopkError, OSError) as fault:
+        sentence = _sentence(fault)
+        if sentence is None:
+            raise
+        errors.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        return 2
+    return 0
+
+
+@app.command
+def check(data: str, *, reading: Reading | None = None) -> None:
+    """Check a data file: print its summary, or everything that is wrong in it.
+
+    Parameters
+    ----------
+    data
+        Comma-separated event table with NONMEM column names
+    """
+    from popk.dataset.problems import render
+
+    reading = reading or Reading()
+    if reading.units is None:
+        raise CommandError(
+            "The units are missing. Add, for example, "
+            "--units time=d,amount=mg,concentration=mg/L,WT=kg; every covariate to read is named "
+            "there with its unit."
+        )
+    dataset = read(data, reading, {})
+    console = open_console()
+    print_plain(console, repr(dataset))
+    if dataset.warnings:
+        print_plain(console, render(dataset.warnings, Path(data).name))
+    else:
+        print_plain(console, f"{Path(data).name} can be used: nothing was found.")
+
+
+@app.command
+def fit(
+    model: str,
+    data: str,
+    *,
+    out: Path,
+    reading: Reading | None = None,
+    sampling: Sampling | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Fit a model to a data file; print the verdict first, then the population parameters.
+
+    Parameters
+    ----------
+    model
+        Name of a model that comes with popk (natalizumab), or a Python file that defines
+        `model`; FILE.py:NAME takes another name from it
+    data
+        Comma-separated event table with NONMEM column names
+    out
+        Folder of the run, made if needed; the fit and a manifest are written there
+    overwrite
+        Replace the fit that the folder holds
+    """
+    from popk.dataset.problems import render
+
+    reading, sampling = reading or Reading(), sampling or Sampling()
+    target = out / _FIT
+    if target.exists() and not overwrite:
+        raise CommandError(
+            f"{out} holds a fit already. Give another folder with --out, or --overwrite to "
+            "replace it."
+        )
+    console = open_console()
+    chosen = find_model(model)
+    if reading.units is None:
+        units = ", ".join(f"{name} {unit}" for name, unit in chosen.units.to_dict().items())
+        print_plain(console, f"Units, as --units was not given: those of {chosen.name} ({units}).")
+    dataset = read(data, reading, chosen.units.to_dict())
+    if dataset.warnings:
+        print_plain(console, render(dataset.warnings, Path(data).name))
+
+    # Slow to import, and not needed to refuse what was given above.
+    from popk.inference import sample
+    from popk.reporting import parameter_table
+    from popk.storage import save
+
+    method = sampling.method()
+    out.mkdir(parents=True, exist_ok=True)
+    result = sample(chosen, dataset, method=method, seed=sampling.seed, progress=True)
+    save(result, target)
+    write_manifest(result, out)
+    print_verdict(console, result)
+    print_table(console, parameter_table(result), result)
+    print_plain(console, f"Written: {target} and {out / _MANIFEST}.")
+
+
+@app.command
+def individualise(
+    run: Path,
+    patients: str,
+    *,
+    target: float,
+    probability: float = 0.9,
+    weeks: str = "4:8",
+    seed: int = 1,
+    reading: Reading | None = None,
+) -> None:
+    """Find each patient's longest dosing interval that holds a trough target.
+
+    Parameters
+    ----------
+    run
+        Folder that `popk fit` wrote
+    patients
+        Data file of the patients, or the word cohort for the patients of the fit
+    target
+        Trough to hold, in the concentration unit of the fit
+    probability
+        Probability with which to hold it
+    weeks
+        Candidate intervals: 4:8 (both ends included) or 4,5,6
+    seed
+        Seed of the random numbers
+    """
+    from popk.storage import load, save, write_atomically
+
+    candidates = parse_weeks(weeks)
+    if not target > 0:
+        raise CommandError(f"--target is {target:g}; a trough target is above zero.")
+    if not 0 < probability < 1:
+        raise CommandError(f"--probability is {probability:g}; it lies between 0 and 1, as 0.9.")
+    fitted = load(_fit_file(run))
+    units = json.loads(fitted.attrs["units"])
+    people = None if patients == "cohort" else read(patients, reading or Reading(), units)
+
+    from popk.individual import Trough
+    from popk.individual import individualise as advise
+    from popk.reporting import interval_frame, interval_table
+
+    console = open_console()
+    with track(console, "patients") as progress:
+        advice = advise(
+            fitted,
+            people,
+            target=Trough(target, units["concentration"]),
+            probability=probability,
+            weeks=candidates,
+            seed=seed,
+            progress=progress,
+        )
+    place = run / f"advice_{target:g}.nc"
+    replaced = " (older ones are replaced)" if place.exists() else ""
+    stored = save(advice, place)
+    listed = write_atomically(
+        stored.with_suffix(".csv"),
+        lambda path: interval_frame(advice).to_csv(path, index=False, lineterminator="\n"),
+    )
+    print_table(
+        console, interval_table(advice, most=_ROWS_SHOWN, details=console.width >= _WIDE), fitted
+    )
+    left = advice["decision"].sizes["subject"] - _ROWS_SHOWN
+    if left > 0:
+        print_plain(console, f"… and {left} more patients in {listed.name}.")
+    print_plain(console, count_intervals(advice))
+    print_plain(console, f"Written: {stored} and {listed}{replaced}.")
+
+
+@app.command
+def report(run: Path, *, out: Path | None = None, title: str | None = None) -> None:
+    """Write the run's report: one HTML page that needs nothing else.
+
+    Parameters
+    ----------
+    run
+        Folder that `popk fit` wrote; all advice in it is part of the report
+    out
+        The page's file, report.html in the run's folder without it
+    title
+        The page's title
+    """
+    from popk.reporting import report as write
+    from popk.storage import load
+
+    fitted = load(_fit_file(run))
+    advice = {path: load(path) for path in sorted(run.glob("advice_*.nc"))}
+    for path, tree in advice.items():
+        for what in ("model", "data"):
+            if tree.attrs[f"fit_{what}_hash"] != fitted.attrs[f"{what}_hash"]:
+                raise CommandError(
+                    f"{path} was made from another fit than {run / _FIT}: the {what} differs. "
+                    "Run popk individualise again, or move the file away."
+                )
+    trees = sorted(advice.values(), key=lambda tree: float(tree.attrs["target"]))
+    written = write(fitted, trees, path=out or run / _REPORT, title=title)
+    print_plain(open_console(), f"Written: {written}.")
+
+
+@app.command
+def demo(*, out: Path = Path("demo-run")) -> None:
+    """Fit a made-up natalizumab cohort, find intervals for new patients, write the report.
+
+    Parameters
+    ----------
+    out
+        Folder for everything that the demonstration writes
+    """
+    from popk.demo import run
+
+    run(out, open_console())
+
+
+def _sentence(fault: Exception) -> str | None:
+    """What to tell the user; None for a fault of popk itself."""
+    if isinstance(fault, PopkError):
+        return str(fault)
+    if isinstance(fault, OSError) and fault.strerror:
+        where = f"{fault.filename}: " if fault.filename is not None else ""
+        return f"{where}{fault.strerror}."
+    return None
+
+
+def _fit_file(run: Path) -> Path:
+    path = run / _FIT
+    if not path.is_file():
+        raise CommandError(f"{run} holds no fit ({_FIT}). Make one with popk fit … --out {run}.")
+    return path
+
+
+def write_manifest(fitted: xr.DataTree, out: Path) -> None:
+    from popk.storage import checksum, write_atomically
+
+    attrs = fitted.attrs
+    plain = ("kind", "popk_version", "created", "model_name", "model_hash", "data_hash")
+    content: dict[str, Any] = {name: str(attrs[name]) for name in plain}
+    content["seed"] = int(attrs["seed"])
+    for name in ("method", "units", "versions", "verdict"):
+        content[name] = json.loads(attrs[name])
+    content["sha256"] = {_FIT: checksum(out / _FIT)}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(out / _MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))

@@ -1,0 +1,113 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from popk.errors import PopkError
+
+if TYPE_CHECKING:
+    from popk.dataset import Dataset
+    from popk.inference import NUTS
+
+__all__ = ["CommandError", "Reading", "Sampling", "parse_weeks", "read"]
+
+
+class CommandError(PopkError):
+    """A command that cannot be carried out as given; the text says why and what to do."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How a data file is read."""
+
+    units: Annotated[
+        str | None,
+        Parameter(help="Units, for example time=d,amount=mg,concentration=mg/L,WT=kg"),
+    ] = None
+    column: Annotated[
+        list[str] | None,
+        Parameter(
+            help="A column called otherwise in the file, popk's name first: WT=WGT; repeatable",
+            negative="",
+        ),
+    ] = None
+    log_dv: Annotated[
+        bool, Parameter(help="DV holds natural logarithms of the concentration", negative="")
+    ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Sampling:
+    """How a fit is sampled; without a value popk's own default holds."""
+
+    seed: Annotated[int, Parameter(help="Seed of the random numbers")] = 1
+    draws: Annotated[int | None, Parameter(help="Draws per chain that are kept")] = None
+    tune: Annotated[int | None, Parameter(help="Tuning steps per chain, not kept")] = None
+    chains: Annotated[int | None, Parameter(help="Number of chains")] = None
+
+    def method(self) -> NUTS:
+        """The sampler with these settings.
+
+        Raises
+        ------
+        SettingError
+            When a setting is out of its range.
+        """
+        from popk.inference import NUTS
+
+        given = {name: getattr(self, name) for name in ("draws", "tune", "chains")}
+        return NUTS(**{name: value for name, value in given.items() if value is not None})
+
+
+def read(data: str, reading: Reading, units: Mapping[str, str]) -> Dataset:
+    """The data set of a file, in `units` unless the user gave others."""
+    from popk.dataset import read_dataset
+
+    if reading.units is not None:
+        units = _pairs("--units", reading.units.split(","))
+    columns = _pairs("--column", reading.column or [])
+    return read_dataset(data, units=units, columns=columns, log_dv=reading.log_dv)
+
+
+def parse_weeks(text: str) -> Sequence[float]:
+    """Candidate intervals from ``4:8`` (both ends included) or ``4,5,6``."""
+    wrong = CommandError(
+        f"--weeks is {text!r}; expected 4:8 (whole weeks, both ends included) or 4,5,6, each above "
+        "zero and in rising order."
+    )
+    first, colon, last = text.partition(":")
+    try:
+        found = (
+            [float(week) for week in range(int(first), int(last) + 1)]
+            if colon
+            else [float(part) for part in text.split(",")]
+        )
+    except ValueError:
+        raise wrong from None
+    rising = all(a < b for a, b in pairwise(found))
+    if not found or not rising or not 0 < found[0] <= found[-1] < float("inf"):
+        raise wrong
+    return [int(week) if week.is_integer() else week for week in found]
+
+
+def _pairs(option: str, items: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not (name and equals and value):
+            raise CommandError(
+                f"{option} holds {item!r}; expected NAME=VALUE"
+                f"{' parts separated by commas' if option == '--units' else ''}."
+            )
+        if name in pairs:
+            raise CommandError(f"{option} gives {name} twice.")
+        pairs[name] = value
+    return pairs

@@ -1,0 +1,95 @@
+"""Printing: plain sentences, the verdict, tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from popk.reporting import Table
+
+__all__ = [
+    "count_intervals",
+    "open_console",
+    "print_plain",
+    "print_table",
+    "print_verdict",
+    "track",
+]
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal, or wide enough for the tables in a pipe."""
+    console = Console(stderr=stderr)
+    # A pipe has no width of its own; 80 columns would break the tables.
+    return console if console.is_terminal else Console(stderr=stderr, width=160)
+
+
+@contextmanager
+def track(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal while the block runs; gives what is called with (done, total)."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def print_plain(console: Console, text: str) -> None:
+    """Print text as it is, lines unbroken: a user's text may hold what rich takes for markup."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_verdict(console: Console, fitted: xr.DataTree) -> None:
+    """Print whether the fit converged, in its colour."""
+    from popk.diagnostics import verdict_of
+
+    verdict = verdict_of(fitted)
+    style = "bold green" if verdict.converged else "bold red"
+    console.print(str(verdict), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(console: Console, table: Table, fitted: xr.DataTree) -> None:
+    """Print a table and its note; the title says so when the fit did not converge."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    converged = bool(json.loads(fitted.attrs["verdict"])["converged"])
+    title = table.title + ("" if converged else " (not converged: not a final result)")
+    colours = {"yes": "green", "no": "dim", "warn": "bold red", "": ""}
+    drawn = RichTable(
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for at, text in enumerate(table.headers):
+        drawn.add_column(
+            Text(text), justify="left" if at < table.texts else "right", overflow="fold"
+        )
+    for row in table.rows:
+        drawn.add_row(*(Text(cell.text, style=colours[cell.mark]) for cell in row))
+    console.print(drawn)
+    console.print(Text(table.note, style="dim"))
+
+
+def count_intervals(advice: xr.DataTree) -> str:
+    """How many patients have which longest interval, in one line."""
+    import numpy as np
+
+    decision = advice["decision"].to_dataset()
+    reliable = decision["reliable"].values.astype(bool)
+    longest = decision["longest"].values[reliable]
+    parts = [f"none {int(np.isnan(longest).sum())}"]
+    parts += [f"{week:g} weeks {int((longest == week).sum())}" for week in decision["week"].values]
+    if not reliable.all():
+        parts.append(f"computation not reliable {int((~reliable).sum())}")
+    return f"Patients by longest interval: {', '.join(parts)}."

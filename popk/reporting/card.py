@@ -1,0 +1,73 @@
+"""The stored description of a model as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import xarray as xr
+
+from popk.reporting.table import MISSING, Cell, Table, header
+
+__all__ = ["model_tables", "notes", "part"]
+
+
+def part(content: Any) -> str:
+    """A part of a model as it would be written, for example ``LogNormal(median=0.164, cv=0.3)``."""
+    if isinstance(content, Mapping):
+        arguments = [f"{k}={part(v)}" for k, v in content.items() if k != "type"]
+        return f"{content.get('type', '')}({', '.join(arguments)})"
+    if isinstance(content, list | tuple):
+        return f"[{', '.join(part(item) for item in content)}]"
+    return f"{content:g}" if isinstance(content, float) else str(content)
+
+
+def model_tables(fit: xr.DataTree) -> tuple[Table, ...]:
+    """What the model assumes: structure and error, typical values, variability, covariates."""
+    model = json.loads(fit.attrs["model"])
+    posterior = fit["posterior"].to_dataset()
+
+    def attribute(name: str, key: str) -> str:
+        return str(posterior[name].attrs.get(key, "")) if name in posterior else ""
+
+    parts = [
+        ("Structure", part(model["structure"])),
+        ("Residual error", part(model["error"])),
+        ("Units", ", ".join(f"{name} {unit}" for name, unit in model["units"].items())),
+        ("Random effects", "log-normal: parameter = typical value × exp(η), η ~ Normal(0, ω)"),
+    ]
+    typical = [
+        (header(name, attribute(name, "units")), attribute(name, "long_name"), part(prior))
+        for name, prior in model["typical"].items()
+    ]
+    variability = [(f"omega_{name}", f"on {name}", part(p)) for name, p in model["iiv"].items()]
+    covariates = [_effect(effect) for effect in model["covariates"]]
+    found = [_table("The model", ("Part", "As written"), parts)]
+    found.append(_table("Typical values", ("Parameter", "Meaning", "Prior"), typical))
+    if variability:
+        headers = ("SD of the random effect", "Acts", "Prior")
+        found.append(_table("Variability between subjects (IIV)", headers, variability))
+    if covariates:
+        headers = ("Covariate", "Parameter", "Effect")
+        found.append(_table("Covariates", headers, covariates))
+    return tuple(found)
+
+
+def notes(fit: xr.DataTree) -> tuple[str, ...]:
+    """The model's notes: population, sources, assumptions."""
+    return tuple(str(note) for note in json.loads(fit.attrs["model"]).get("notes", ()))
+
+
+def _effect(effect: Mapping[str, Any]) -> tuple[str, str, str]:
+    own = {k: v for k, v in effect.items() if k not in ("covariate", "parameter")}
+    return (
+        str(effect.get("covariate", MISSING)),
+        str(effect.get("parameter", MISSING)),
+        part(own),
+    )
+
+
+def _table(title: str, headers: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
+    cells = tuple(tuple(Cell(text) for text in row) for row in rows)
+    return Table(title, headers, cells, texts=len(headers))

@@ -1,0 +1,185 @@
+"""The intervals of an advice, one row per patient: as a table to read and as a data frame."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from popk.reporting.table import MISSING, Cell, Table, header, number, percent
+
+__all__ = ["interval_frame", "interval_table", "question"]
+
+
+def question(advice: xr.DataTree) -> str:
+    """What the intervals hold, for example ``P(trough ≥ 10 mg/L) ≥ 0.9``."""
+    attrs = advice.attrs
+    return f"P(trough ≥ {attrs['target']:g} {attrs['target_units']}) ≥ {attrs['probability']:g}"
+
+
+def interval_table(advice: xr.DataTree, *, most: int | None = None, details: bool = True) -> Table:
+    """Each patient's probability per candidate interval, and the longest that holds the target.
+
+    Parameters
+    ----------
+    advice
+        Advice of popk, with `decision` and `data`.
+    most
+        Show only this many patients; all without it.
+    details
+        Whether to show doses, observations and covariates too.
+    """
+    decision = advice["decision"].to_dataset()
+    units = json.loads(advice.attrs["units"])
+    names = _covariates(decision, units)
+    weeks = [f"{week:g}" for week in decision["week"].values.tolist()]
+    about = (
+        *(header(name, units[name]) for name in names),
+        header("Last dose", units["amount"]),
+        "Usual interval (weeks)",
+        "Observed (BLQ)",
+        header("Last observed", units["concentration"]),
+    )
+    last = _last_observations(advice)
+    rows = []
+    for k, subject in enumerate(decision["subject"].values.astype(str)[:most]):
+        own = decision.isel(subject=k)
+        shown = _about(own, names, last.get(subject, MISSING)) if details else ()
+        rows.append((Cell(subject), *shown, *_found(own, float(advice.attrs["probability"]))))
+    return Table(
+        title=f"Longest interval with {question(advice)}",
+        headers=(
+            "ID",
+            *(about if details else ()),
+            *(f"P at {week} weeks" for week in weeks),
+            "Longest (weeks)",
+            "Longest kept up (weeks)",
+            "Reliable",
+        ),
+        rows=tuple(rows),
+        note=_basis(advice, most),
+    )
+
+
+def _about(own: xr.Dataset, names: list[str], last: str) -> tuple[Cell, ...]:
+    return (
+        *(Cell(number(float(own[name]))) for name in names),
+        Cell(number(float(own["last_dose"]))),
+        Cell(number(float(own["usual_interval"]))),
+        Cell(f"{int(own['n_observations'])} ({int(own['n_blq'])})"),
+        Cell(last),
+    )
+
+
+def _found(own: xr.Dataset, asked: float) -> tuple[Cell, ...]:
+    usable = bool(int(own["reliable"]))
+    return (
+        *(
+            Cell(percent(p, bound=asked), "yes" if usable and p >= asked else "no")
+            for p in own["probability"].values.tolist()
+        ),
+        _weeks(float(own["longest"]), usable),
+        _weeks(float(own["longest_sustained"]), usable),
+        _reliability(own),
+    )
+
+
+def interval_frame(advice: xr.DataTree) -> pd.DataFrame:
+    """The same in full precision, one row per patient, units in the column names.
+
+    What was asked (target, probability) and whether the fit converged stand in every row, so
+    that no row can be read without them.
+    """
+    decision = advice["decision"].to_dataset()
+    units, attrs = json.loads(advice.attrs["units"]), advice.attrs
+    frame = pd.DataFrame({"ID": decision["subject"].values.astype(str)})
+    frame["source"] = decision["source"].values.astype(str)
+    for name in _covariates(decision, units):
+        frame[header(name, units[name])] = decision[name].values
+    frame[header("last_dose", units["amount"])] = decision["last_dose"].values
+    frame[header("last_dose_time", units["time"])] = decision["last_dose_time"].values
+    frame["usual_interval (weeks)"] = decision["usual_interval"].values
+    for name in ("n_observations", "n_blq"):
+        frame[name] = decision[name].values.astype(int)
+    frame[header("target_trough", attrs["target_units"])] = float(attrs["target"])
+    frame["probability_asked"] = float(attrs["probability"])
+    for name in ("probability", "probability_sustained"):
+        for k, week in enumerate(decision["week"].values.tolist()):
+            frame[f"{name} at {week:g} weeks"] = decision[name].values[:, k]
+    # The ends of the 90 % interval are named by their quantile.
+    troughs = {"median": "trough_median", "5 %": "trough_low", "95 %": "trough_high"}
+    for quantile, name in troughs.items():
+        for k, week in enumerate(decision["week"].values.tolist()):
+            column = header(f"trough {quantile} at {week:g} weeks", attrs["target_units"])
+            frame[column] = decision[name].values[:, k]
+    for name in ("longest", "longest_sustained"):
+        frame[f"{name} (weeks)"] = decision[name].values
+    for name in ("khat", "ess"):
+        frame[name] = decision[name].values
+    frame["reliable"] = decision["reliable"].values.astype(bool)
+    frame["note"] = decision["note"].values.astype(str)
+    frame["fit_converged"] = bool(int(attrs["fit_converged"]))
+    return frame
+
+
+def _covariates(decision: xr.Dataset, units: dict[str, str]) -> list[str]:
+    basic = ("time", "amount", "concentration")
+    return [name for name in units if name not in basic and name in decision.coords]
+
+
+def _weeks(value: float, usable: bool) -> Cell:
+    if np.isnan(value):
+        return Cell("none", "no")
+    return Cell(f"{value:g}", "yes" if usable else "no")
+
+
+def _reliability(own: xr.Dataset) -> Cell:
+    if int(own["reliable"]):
+        return Cell("yes")
+    khat = float(own["khat"])
+    return Cell(f"no (k̂ {number(khat)})" if np.isfinite(khat) else "no", "warn")
+
+
+def _last_observations(advice: xr.DataTree) -> dict[str, str]:
+    data = advice["data"].to_dataset()
+    observed = (data["EVID"].values == 0) & (data["MDV"].values == 0)
+    last: dict[str, str] = {}
+    own = data.isel(record=observed)
+    for subject, dv, cens in zip(
+        own["ID"].values.astype(str), own["DV"].values, own["CENS"].values, strict=True
+    ):
+        last[str(subject)] = f"< {number(float(dv))}" if cens else number(float(dv))
+    return last
+
+
+def _notes(advice: xr.DataTree, most: int | None) -> str:
+    """Why results of some of the patients shown should not be used."""
+    decision = advice["decision"].to_dataset()
+    of: dict[str, list[str]] = {}
+    shown = zip(
+        decision["subject"].values.astype(str)[:most].tolist(),
+        decision["note"].values.astype(str)[:most].tolist(),
+        strict=True,
+    )
+    for subject, note in shown:
+        if note:
+            of.setdefault(note, []).append(subject)
+    return "".join(f"ID {', '.join(who)}: {note} " for note, who in of.items())
+
+
+def _basis(advice: xr.DataTree, most: int | None) -> str:
+    attrs = advice.attrs
+    return (
+        f"An interval counts from the last recorded dose. P is the posterior probability that the "
+        f"true trough at its end is at least {attrs['target']:g} {attrs['target_units']}; the "
+        f"longest interval is the longest candidate that, like every shorter one, has "
+        f"{question(advice)}. “Kept up” means "
+        f"repeating the interval until it is steady. Where the last column says no, the "
+        f"computation for that patient is not reliable and its row should not be used. "
+        f"{_notes(advice, most)}It rests on the model {attrs['model_name']} "
+        f"(fingerprint {str(attrs['fit_model_hash'])[:12]}), the fit to the data with fingerprint "
+        f"{str(attrs['fit_data_hash'])[:12]}, and each patient's own doses, covariates and "
+        f"observations. {attrs['statement']}"
+    )

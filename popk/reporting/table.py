@@ -1,0 +1,70 @@
+"""A table of text, the same for the page and for the terminal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["MISSING", "Cell", "Table", "header", "number", "percent", "span"]
+
+MISSING = "–"
+
+
+class Cell(NamedTuple):
+    """Text of one cell; `mark` is ``"yes"``, ``"no"``, ``"warn"`` or empty."""
+
+    text: str
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headers with units, rows of cells as long as the headers, and a note below.
+
+    `texts` is how many of the first columns hold words; the others are aligned as numbers.
+    """
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    texts: int = 1
+
+
+def header(name: str, unit: str | None) -> str:
+    """A column's header with its unit."""
+    return name if unit in (None, "", "1") else f"{name} ({unit})"
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands in full; a dash when there is no value."""
+    if math.isnan(value):
+        return MISSING
+    if abs(value) >= 999.5:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def span(low: float, high: float) -> str:
+    """Both ends of an interval."""
+    return f"{number(low)} to {number(high)}"
+
+
+def percent(value: float, *, bound: float | None = None) -> str:
+    """A probability in per cent, unbreakable.
+
+    Never 0 or 100: it was counted over draws, which do not show what is rarer than they are many.
+    When `value` is below `bound` and would be rounded up to it, more decimals are shown.
+    """
+    if math.isnan(value):
+        return MISSING
+    if value < 0.01:
+        return "<\u00a01\u00a0%"
+    if value > 0.99 and (bound is None or bound <= 0.99 or value >= 1):
+        return ">\u00a099\u00a0%"
+    places = 0
+    limits = [limit for limit in (bound, 1.0) if limit is not None and value < limit]
+    while any(round(value, places + 2) >= limit for limit in limits) and places < 6:
+        places += 1
+    return f"{100 * value:.{places}f}\u00a0%"

@@ -1,0 +1,147 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from popk.storage import StorageError, checksum, load, save, write_atomically
+
+
+def tree(value=1.0):
+    found = xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset(
+                {"CL": (("chain", "draw"), np.full((2, 3), value), {"units": "L/d"})},
+                coords={"chain": [0, 1], "draw": [0, 1, 2]},
+            ),
+            "observed_data": xr.Dataset(
+                {"DV": ("observation", [1.5, np.nan])},
+                coords={"ID": ("observation", ["a", "ü"])},
+            ),
+        }
+    )
+    found.attrs = {"kind": "popk fit", "seed": 1, "seconds_total": 0.5, "model": '{"name": "x"}'}
+    return found
+
+
+class UnwritableError(Exception):
+    """Stands for a full disk, a killed process, anything."""
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path):
+    path = save(tree(), tmp_path / "fit.nc")
+    assert path == tmp_path / "fit.nc"
+    assert load(path).identical(tree())
+
+
+def test_the_checksum_file_is_one_that_sha256sum_reads(tmp_path):
+    path = save(tree(), tmp_path / "fit.nc")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (tmp_path / "fit.nc.sha256").read_text() == f"{digest}  fit.nc\n"
+    assert checksum(path) == digest
+
+
+def test_nothing_but_the_two_files_stays_in_the_folder(tmp_path):
+    save(tree(), tmp_path / "fit.nc")
+    save(tree(2.0), tmp_path / "fit.nc")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fit.nc", "fit.nc.sha256"]
+    assert float(load(tmp_path / "fit.nc")["posterior"]["CL"].max()) == 2.0
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path):
+    def broken(path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise UnwritableError
+
+    with pytest.raises(UnwritableError):
+        write_atomically(tmp_path / "page.html", broken)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_write_leaves_the_older_file(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("old")
+
+    def broken(partial: Path) -> None:
+        partial.write_text("new")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, broken)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_tree_that_cannot_be_stored_leaves_nothing(tmp_path):
+    bad = tree()
+    bad.attrs["verdict"] = {"converged": True}
+    with pytest.raises(TypeError):
+        save(bad, tmp_path / "fit.nc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_final_name_appears_only_when_the_file_is_whole(tmp_path):
+    path = tmp_path / "page.html"
+    seen = []
+
+    def write(partial: Path) -> None:
+        partial.write_text("first half")
+        seen.append((partial.parent == tmp_path, path.exists()))
+
+    write_atomically(path, write)
+    assert seen == [(True, False)]
+    assert path.read_text() == "first half"
+
+
+@pytest.mark.parametrize("at", [0, 100, -1])
+def test_a_damaged_file_is_refused(tmp_path, at):
+    path = save(tree(), tmp_path / "fit.nc")
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"is not the file that was written: its SHA-256"):
+        load(path)
+
+
+def test_a_file_cut_short_is_refused(tmp_path):
+    path = save(tree(), tmp_path / "fit.nc")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(StorageError, match="damaged, changed, or its writing was interrupted"):
+        load(path)
+
+
+def test_a_file_without_checksum_is_refused(tmp_path):
+    path = save(tree(), tmp_path / "fit.nc")
+    (tmp_path / "fit.nc.sha256").unlink()
+    with pytest.raises(StorageError, match=r"no checksum beside it \(fit.nc.sha256\)"):
+        load(path)
+
+
+def test_an_empty_checksum_is_refused(tmp_path):
+    path = save(tree(), tmp_path / "fit.nc")
+    (tmp_path / "fit.nc.sha256").write_text("")
+    with pytest.raises(StorageError, match="SHA-256 differs"):
+        load(path)
+
+
+def test_a_whole_file_that_is_no_netcdf_is_refused(tmp_path):
+    path = write_atomically(tmp_path / "fit.nc", lambda file: file.write_text("no netCDF"))
+    (tmp_path / "fit.nc.sha256").write_text(f"{checksum(path)}  fit.nc\n")
+    with pytest.raises(StorageError, match="cannot be read as netCDF"):
+        load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(StorageError, match=r"There is no file .*fit\.nc\."):
+        load(tmp_path / "fit.nc")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(StorageError, match=r"The folder .*nowhere does not exist"):
+        save(tree(), tmp_path / "nowhere" / "fit.nc")
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(StorageError, match="is a folder; a file's name was expected"):
+        save(tree(), tmp_path)
