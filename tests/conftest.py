@@ -1,6 +1,7 @@
 """Fixtures and settings shared by all tests."""
 
 import os
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,16 @@ from hypothesis import settings
 # Importing PyMC or compiling inside a test takes seconds and says nothing about the test.
 settings.register_profile("popk", deadline=None, print_blob=True)
 settings.load_profile("popk")
+
+
+@pytest.fixture(scope="session")
+def fits():
+    """The module tests/fits.py: a small model, data for it, and fits made without sampling."""
+    path = Path(__file__).with_name("fits.py")
+    spec = spec_from_file_location("popk_fits", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

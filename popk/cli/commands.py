@@ -268,7 +268,7 @@ def report(run: Path, *, out: Path | None = None, title: str | None = None) -> N
 
 @app.command
 def demo(*, out: Path = Path("demo-run")) -> None:
-    """Fit a made-up natalizumab cohort, find intervals for new patients, write the report.
+    """Fit real nimotuzumab data and a synthetic natalizumab cohort; find intervals; report.
 
     Parameters
     ----------

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-import arviz_stats as azs
 import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
+from numpy.typing import NDArray
 
 __all__ = ["RHAT_LIMIT", "Verdict", "convergence_table", "judge", "verdict_of"]
+
+type Floats = NDArray[np.float64]
 
 # Vehtari et al., Bayesian Analysis 16:667 (2021); Betancourt, arXiv:1604.00695.
 RHAT_LIMIT = 1.01
 ESS_LIMIT = 400
 EBFMI_LIMIT = 0.2
+TAILS = (0.05, 0.95)  # the quantiles whose ESS is that of the tails
 
 
 @dataclass(frozen=True)
@@ -79,27 +82,48 @@ def convergence_table(sampled: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     ``rhat``, ``ess_bulk`` and ``ess_tail`` over ``quantity`` (names such as ``eta[3, CL]``).
-    Quantities that never change (fixed values) are left out.
+    Quantities that never change (fixed values) are left out; those with draws that are not numbers
+    have NaN, and so has R-hat where there is one chain.
     """
     names: list[str] = []
-    parts: dict[str, list[np.ndarray]] = {"rhat": [], "ess_bulk": [], "ess_tail": []}
-    moving = [name for name in sampled.data_vars if float(sampled[name].std()) > 0]
-    sampled = sampled[moving]
-    computed = {
-        "rhat": azs.rhat(sampled),
-        "ess_bulk": azs.ess(sampled, method="bulk"),
-        "ess_tail": azs.ess(sampled, method="tail"),
-    }
-    for name in moving:
+    parts: list[Floats] = []
+    for name in sampled.data_vars:
         inner = [dim for dim in sampled[name].dims if dim not in ("chain", "draw")]
+        values = sampled[name].transpose(*inner, "chain", "draw").values.astype(float)
+        parts.append(values.reshape(-1, *values.shape[-2:]))
         labels = [sampled[name][dim].values for dim in inner]
         for index in np.ndindex(*(len(label) for label in labels)):
             where = ", ".join(str(label[k]) for label, k in zip(labels, index, strict=True))
             names.append(f"{name}[{where}]" if where else str(name))
-        for key, values in computed.items():
-            parts[key].append(values[name].transpose(*inner).values.reshape(-1))
-    variables = {key: ("quantity", np.concatenate(values)) for key, values in parts.items()}
-    return xr.Dataset(variables, coords={"quantity": names})
+    draws = np.concatenate(parts)
+    moving = np.flatnonzero(~(draws == draws[:, :1, :1]).all(axis=(1, 2)))
+    draws = draws[moving]
+    return xr.Dataset(
+        {key: ("quantity", value) for key, value in _figures(draws).items()},
+        coords={"quantity": [names[k] for k in moving]},
+    )
+
+
+def _figures(draws: Floats) -> dict[str, Floats]:
+    """R-hat and ESS (n) of draws (n, chain, draw), NaN where they are not defined."""
+    usable = np.isfinite(draws).all(axis=(1, 2))
+    several = draws.shape[1] > 1
+    found = {key: np.full(len(draws), np.nan) for key in ("rhat", "ess_bulk", "ess_tail")}
+    if not usable.any():
+        return found
+    # Chains that each stay where they are have an infinite R-hat.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if several:
+            found["rhat"][usable] = array_stats.rhat(draws[usable], chain_axis=-2, draw_axis=-1)
+        for kind in ("bulk", "tail"):
+            found[f"ess_{kind}"][usable] = array_stats.ess(
+                draws[usable],
+                chain_axis=-2,
+                draw_axis=-1,
+                method=kind,
+                prob=TAILS if kind == "tail" else None,
+            )
+    return found
 
 
 def judge(table: xr.Dataset, sample_stats: xr.Dataset) -> Verdict:
@@ -112,28 +136,18 @@ def judge(table: xr.Dataset, sample_stats: xr.Dataset) -> Verdict:
     sample_stats
         ``diverging`` and ``energy`` (chain, draw) of the sampler.
     """
-    names = table["quantity"].values
-    rhat, bulk, tail = (table[key].values for key in ("rhat", "ess_bulk", "ess_tail"))
-    worst = int(np.nanargmax(rhat)), int(np.nanargmin(bulk)), int(np.nanargmin(tail))
+    chains, draws = sample_stats.sizes["chain"], sample_stats.sizes["draw"]
+    worst_rhat = _worst(table, "rhat", largest=True)
+    worst_bulk, worst_tail = (_worst(table, f"ess_{k}", largest=False) for k in ("bulk", "tail"))
     divergences = int(sample_stats["diverging"].sum())
     ebfmi = float(
         np.min(array_stats.bfmi(sample_stats["energy"].transpose("chain", "draw").values))
     )
-    chains, draws = sample_stats.sizes["chain"], sample_stats.sizes["draw"]
     failures = []
-    if chains < 2:
-        failures.append("There is one chain only, so R-hat means little; run at least 4 chains.")
-    if not rhat[worst[0]] < RHAT_LIMIT:
-        failures.append(
-            f"R-hat of {names[worst[0]]} is {rhat[worst[0]]:.3f}, not below {RHAT_LIMIT}: the "
-            "chains have not come together. Run longer (tune, draws), or inform the parameter."
-        )
-    for kind, values, at in (("bulk", bulk, worst[1]), ("tail", tail, worst[2])):
-        if not values[at] >= ESS_LIMIT:
-            failures.append(
-                f"The {kind} ESS of {names[at]} is {values[at]:.0f}, below {ESS_LIMIT}: too few "
-                "independent draws. Run more draws, or inform the parameter."
-            )
+    if not table.sizes["quantity"]:
+        failures.append("There was nothing to sample: every parameter has a fixed value.")
+    else:
+        failures += _quantity_failures(worst_rhat, worst_bulk, worst_tail, chains=chains)
     if divergences:
         failures.append(
             f"{divergences} transitions diverged: part of the posterior may be missing. Raise "
@@ -147,14 +161,53 @@ def judge(table: xr.Dataset, sample_stats: xr.Dataset) -> Verdict:
     return Verdict(
         converged=not failures,
         failures=tuple(failures),
-        rhat_max=float(rhat[worst[0]]),
-        rhat_worst=str(names[worst[0]]),
-        ess_bulk_min=float(bulk[worst[1]]),
-        ess_bulk_worst=str(names[worst[1]]),
-        ess_tail_min=float(tail[worst[2]]),
-        ess_tail_worst=str(names[worst[2]]),
+        rhat_max=worst_rhat[1],
+        rhat_worst=worst_rhat[0],
+        ess_bulk_min=worst_bulk[1],
+        ess_bulk_worst=worst_bulk[0],
+        ess_tail_min=worst_tail[1],
+        ess_tail_worst=worst_tail[0],
         divergences=divergences,
         ebfmi_min=ebfmi,
         n_chains=chains,
         n_draws=draws,
     )
+
+
+def _worst(table: xr.Dataset, key: str, *, largest: bool) -> tuple[str, float]:
+    """Name and figure of the worst quantity; one without a figure is worse than any."""
+    values = table[key].values
+    if not len(values):
+        return "none", float("nan")
+    at = int(np.argmax(np.where(np.isnan(values), np.inf, values if largest else -values)))
+    return str(table["quantity"].values[at]), float(values[at])
+
+
+def _quantity_failures(
+    rhat: tuple[str, float], bulk: tuple[str, float], tail: tuple[str, float], *, chains: int
+) -> list[str]:
+    """Sentences on the worst R-hat and effective sample sizes, each a name and a figure."""
+    failures = []
+    if np.isnan(bulk[1]):
+        failures.append(
+            f"Draws of {bulk[0]} are not numbers: the model cannot be computed everywhere. Inform "
+            "its parameters better."
+        )
+        return failures
+    if chains < 2:
+        failures.append(
+            "There is one chain only, so there is no R-hat: nothing shows that it has come to the "
+            "right place. Run at least 4 chains."
+        )
+    elif not rhat[1] < RHAT_LIMIT:
+        failures.append(
+            f"R-hat of {rhat[0]} is {rhat[1]:.3f}, not below {RHAT_LIMIT}: the chains have not "
+            "come together. Run longer (tune, draws), or inform the parameter."
+        )
+    for kind, (name, value) in (("bulk", bulk), ("tail", tail)):
+        if not value >= ESS_LIMIT:
+            failures.append(
+                f"The {kind} ESS of {name} is {value:.0f}, below {ESS_LIMIT}: too few "
+                "independent draws. Run more draws, or inform the parameter."
+            )
+    return failures

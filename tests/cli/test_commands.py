@@ -235,6 +235,21 @@ def test_a_setting_of_the_sampler_out_of_range_is_refused(data, tmp_path, capsys
     assert not out.exists()
 
 
+def test_a_seed_that_is_none_is_one_sentence(data, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(MODEL)
+    words = ["fit", tmp_path / "mine.py", data, "--out", tmp_path / "run", "--seed=-1"]
+    assert "The seed is -1; give a whole number of zero or more." in refused(capsys, *words)
+
+
+def test_a_fault_of_popk_itself_is_not_taken_for_the_users(data, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("shapes (3,) and (4,) not aligned")
+
+    monkeypatch.setattr("popk.dataset.read_dataset", broken)
+    with pytest.raises(ValueError, match="not aligned"):
+        main(["check", str(data), "--units", UNITS])
+
+
 def test_a_fit_not_converged_is_stored_and_marked(data, tmp_path, capsys, sampled):
     sampled["converges"] = False
     (tmp_path / "mine.py").write_text(MODEL)
