@@ -110,7 +110,7 @@ def test_the_posterior_is_the_one_that_integration_gives(fit, fits, observed):
         mean = weight @ theta[:, k]
         sd = np.sqrt(weight @ (theta[:, k] - mean) ** 2)
         error = np.hypot(float(mcse(draws)), sd / np.sqrt(effective))
-        # Another processor rounds otherwise and draws otherwise: bounds for any chain, not this one.
+        # Other processors round and so draw otherwise: bounds for any chain, not this one.
         assert abs(float(draws.mean()) - mean) < 5 * error, name
         assert float(draws.std()) == pytest.approx(sd, rel=0.3), name
 
