@@ -23,7 +23,7 @@ SIGMA_PROP = 0.219  # bootstrap median (0.210-0.229)
 REFERENCE_WEIGHT = 70.0  # kg; assumed
 
 model = PopModel(
-    TwoCompartment(ParallelMichaelisMenten()),
+    TwoCompartment(elimination=ParallelMichaelisMenten()),
     typical={
         "CL": LogNormal(CL, cv=0.30),
         "V1": LogNormal(V1, cv=0.04),

@@ -10,7 +10,7 @@ from popk.statistics import IIV, HalfNormal, LogNormal, LogNormalError
 from popk.structure import ParallelMichaelisMenten, TwoCompartment
 
 model = PopModel(
-    TwoCompartment(ParallelMichaelisMenten()),
+    TwoCompartment(elimination=ParallelMichaelisMenten()),
     typical={
         "CL": LogNormal(0.01, cv=1.0),
         "V1": LogNormal(3.0, cv=0.5),

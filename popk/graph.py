@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from popk.dataset import Dataset, Problems
-from popk.model import ModelError, PopModel
+from popk.dataset import Dataset
+from popk.design import Design, check_fit, observations
+from popk.model import PopModel
 from popk.statistics import (
     HalfNormal,
     adapted_effects,
@@ -16,21 +16,13 @@ from popk.statistics import (
     log_expected,
     pytensor_operations,
 )
-from popk.structure import Events, events_of
-from popk.structure.events import OBSERVE
+from popk.structure import Events
+from popk.structure.engine.prepare import prepare
 
 if TYPE_CHECKING:
     import pymc as pm
 
-__all__ = [
-    "Observations",
-    "build",
-    "check_fit",
-    "check_units",
-    "covariate_values",
-    "observations",
-    "subject_of_output",
-]
+__all__ = ["build"]
 
 
 def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Model:
@@ -43,6 +35,10 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
     (observation), with M3 for values below the LLOQ. Events, covariates and observations are
     `pm.Data`.
 
+    Where a covariate that the model uses changes within a subject, ``parameters`` are those at the
+    subject's first record, and ``row_parameters`` (row, parameter) those of every distinct set of
+    covariates (`Dataset.parameter_rows`); ``row_subject`` (row) says whose they are.
+
     Parameters
     ----------
     model, dataset
@@ -50,18 +46,19 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
     adapted
         Change to coordinates that sample better: ``u`` (subject, effect) instead of ``z``, which
         follows the data ``curvature`` and ``pull`` (`popk.statistics.adapted`; zero at first, where
-        u = z), and signed SDs of the random effects. The posterior is the same.
+        u = z), and signed SDs of the random effects. The posterior is the same. There are no
+        ``row_parameters`` then: they follow from the others, and may be many.
 
     Raises
     ------
     DataError, ModelError
-        When the data do not fit the model: units, covariates, compartments, or observations
-        whose likelihood is undefined.
+        When the data do not fit the model: units, covariates, compartments, several kinds of
+        observation, or observations whose likelihood is undefined.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
-    events = check_fit(model, dataset)
+    design = check_fit(model, dataset)
     ops = pytensor_operations()
     coords = {
         "subject": list(dataset.subjects),
@@ -69,11 +66,13 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
         "effect": list(model.iiv.effects),
         "observation": np.arange(dataset.n_observations),
     }
+    if design.varies:
+        coords["row"] = np.arange(design.rows.n_rows)
     with pm.Model(coords=coords) as built:
         population = _population(model, signed=adapted)
+        rows = _Rows.of(design)
         covariates = {
-            name: pm.Data(name, values, dims="subject")
-            for name, values in covariate_values(model, dataset).items()
+            name: pm.Data(name, values, dims=rows.dim) for name, values in design.covariates.items()
         }
         names = model.structure.names
         expected = log_expected(
@@ -81,17 +80,61 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
         )
         eta: dict[int, Any] = {}
         if model.iiv.effects:
-            effects = _random_effects(model, population, expected, adapted=adapted)
+            centre = [rows.mean(column) for column in expected]
+            effects = rows.spread(_random_effects(model, population, centre, adapted=adapted))
             eta = {names.index(name): effects[:, k] for k, name in enumerate(model.iiv.effects)}
         columns = [
-            pt.broadcast_to(column, (dataset.n_subjects,))
+            pt.broadcast_to(column, (design.rows.n_rows,))
             for column in individual_parameters(expected, eta, ops)
         ]
-        parameters = pm.Deterministic(
-            "parameters", pt.stack(columns, axis=1), dims=("subject", "parameter")
-        )
-        _observations(model, dataset, events, parameters, population)
+        theta = pt.stack(columns, axis=1)
+        if design.varies and not adapted:
+            theta = pm.Deterministic("row_parameters", theta, dims=("row", "parameter"))
+        pm.Deterministic("parameters", rows.first(theta), dims=("subject", "parameter"))
+        _observations(model, dataset, design.events, theta, population)
     return built
+
+
+class _Rows(NamedTuple):
+    """Symbolic ways between subjects and rows; the identity where everybody has one row.
+
+    ``subject`` (n_rows) is each row's subject; ``count`` and ``start`` (n_subjects) are the number
+    of a subject's rows and its first.
+    """
+
+    dim: str
+    subject: Any = None
+    count: Any = None
+    start: Any = None
+
+    @classmethod
+    def of(cls, design: Design) -> _Rows:
+        import pymc as pm
+
+        if not design.varies:
+            return cls("subject")
+        return cls(
+            "row",
+            pm.Data("row_subject", design.rows.subject, dims="row"),
+            pm.Data("row_count", np.diff(design.rows.first), dims="subject"),
+            pm.Data("row_start", design.first, dims="subject"),
+        )
+
+    def spread(self, values: Any) -> Any:
+        """From subjects (n_subjects, …) to rows."""
+        return values if self.subject is None else values[self.subject]
+
+    def mean(self, column: Any) -> Any:
+        """Mean over each subject's rows (n_subjects) of a column (n_rows) or a scalar."""
+        import pytensor.tensor as pt
+
+        if self.subject is None or column.ndim == 0:
+            return column
+        return pt.zeros(self.count.shape)[self.subject].inc(column) / self.count
+
+    def first(self, table: Any) -> Any:
+        """Each subject's first row of a table (n_rows, …)."""
+        return table if self.subject is None else table[self.start]
 
 
 def _population(model: PopModel, *, signed: bool) -> dict[str, Any]:
@@ -148,20 +191,24 @@ def _random_effects(
 
 
 def _observations(
-    model: PopModel, dataset: Dataset, events: Events, parameters: Any, population: dict[str, Any]
+    model: PopModel, dataset: Dataset, events: Events, theta: Any, population: dict[str, Any]
 ) -> None:
-    """The likelihood ``DV`` of the model on the context stack."""
+    """The likelihood ``DV`` of the model on the context stack; ``theta`` (row, parameter)."""
     import pymc as pm
+    import pytensor.tensor as pt
 
-    from popk.structure.op import concentration
+    from popk.structure.op import arrays_of, prediction
 
-    prepared = model.structure.prepare(events)
-    data = [
-        pm.Data(f"event_{name}", values)
-        for name, values in zip(Events._fields, prepared, strict=True)
+    arrays = arrays_of(prepare(model.structure, events))
+    inputs = [
+        pm.Data(name, values, dims="observation")
+        if name == "subject_of"
+        else pm.Data(f"event_{name}", values)
+        for name, values in arrays.items()
     ]
-    subject_of = pm.Data("subject_of", subject_of_output(events), dims="observation")
-    prediction = concentration(model.structure, parameters, subject_of, data)
+    # pm.Data keeps whole numbers in 32 bits.
+    whole = [pt.cast(data, "int64") if data.dtype == "int32" else data for data in inputs]
+    predicted = prediction(model.structure, theta, whole)
     observed = observations(dataset)
     below = pm.Data("cens", observed.below, dims="observation")
     lloq = pm.Data("lloq", observed.lloq, dims="observation")
@@ -177,124 +224,10 @@ def _observations(
         "DV",
         below,
         lloq,
-        prediction,
+        predicted,
         *sigma.values(),
         logp=log_likelihood,
         observed=dv,
         dims="observation",
         signature="(),(),()" + ",()" * len(sigma) + "->()",
     )
-
-
-class Observations(NamedTuple):
-    """The observed values: each (n_observations); ``lloq`` is 1 where none was given."""
-
-    dv: NDArray[np.float64]
-    lloq: NDArray[np.float64]
-    below: NDArray[np.bool_]
-
-
-def observations(dataset: Dataset) -> Observations:
-    """The observations of a dataset, in record order."""
-    table = dataset.table.isel(record=dataset.is_observation)
-    return Observations(
-        np.array(table["DV"].values, dtype=float),
-        np.nan_to_num(table["LLOQ"].values.astype(float), nan=1.0),
-        np.array(table["CENS"].values, dtype=bool),
-    )
-
-
-def check_fit(model: PopModel, dataset: Dataset) -> Events:
-    """Events of the data, once it is certain that the model can describe them.
-
-    Raises
-    ------
-    DataError, ModelError
-        See `build`.
-    """
-    check_units(model, dataset)
-    _check_covariates(model, dataset)
-    events = events_of(dataset, n_compartments=len(model.structure.compartments))
-    if model.error.needs_positive_prediction:
-        _refuse_before_first_dose(model, dataset)
-    return events
-
-
-def check_units(model: PopModel, dataset: Dataset) -> None:
-    """Refuse data whose units are not the model's.
-
-    Raises
-    ------
-    ModelError
-        With a sentence for each difference.
-    """
-    faults = [str(sentence) for sentence in model.units.same_scale(dataset.units)]
-    needed = {effect.covariate for effect in model.covariates}
-    missing = sorted(needed - set(dataset.covariates))
-    faults += [
-        f"it needs the covariate {name}, which the data do not have; declare it when reading, "
-        f'for example units={{..., "{name}": "{model.units.covariate(name)}"}}.'
-        for name in missing
-    ]
-    if faults:
-        raise ModelError([f"{fault} (model {model.name})" for fault in faults])
-
-
-def covariate_values(model: PopModel, dataset: Dataset) -> dict[str, NDArray[np.float64]]:
-    """Value of each covariate that the model uses, (n_subjects)."""
-    table = dataset.covariate_table()
-    names = dict.fromkeys(effect.covariate for effect in model.covariates)
-    return {name: table[name].to_numpy(dtype=float, copy=True) for name in names}
-
-
-def subject_of_output(events: Events) -> NDArray[np.int64]:
-    """Index of the subject of each output, (n_observations)."""
-    subject = np.repeat(np.arange(events.n_subjects), np.diff(events.first))
-    return np.ascontiguousarray(subject[events.kind == OBSERVE])
-
-
-def _check_covariates(model: PopModel, dataset: Dataset) -> None:
-    problems = Problems("the data for this model")
-    table = dataset.covariate_table()
-    found: set[tuple[str, str]] = set()  # two effects of one covariate find the same fault
-    for effect in model.covariates:
-        for identifier, value in table[effect.covariate].items():
-            fault = effect.fault(float(value))
-            if fault and (str(identifier), fault) not in found:
-                found.add((str(identifier), fault))
-                problems.error(
-                    f"{effect.covariate} is {value:g}, but {fault}.",
-                    "Correct the covariate.",
-                    id=str(identifier),
-                    column=effect.covariate,
-                )
-    problems.raise_if_errors()
-
-
-def _refuse_before_first_dose(model: PopModel, dataset: Dataset) -> None:
-    """A prediction of exactly zero has no relative error."""
-    table = dataset.table
-    identifiers, times = table["ID"].values, table["TIME"].values
-    evid = table["EVID"].values
-    at_once = (table["RATE"].values == 0) & (table["CMT"].values <= 1)
-    rows = table["record"].values
-    problems = Problems("the data for this model")
-    zero_until: dict[str, float] = {}  # of those who had a dose; observed after it, in time
-    for k, identifier in enumerate(identifiers):
-        if evid[k] in (3, 4):
-            zero_until.pop(identifier, None)
-        if evid[k] in (1, 4):
-            time = -np.inf if at_once[k] else float(times[k])
-            zero_until[identifier] = min(time, zero_until.get(identifier, np.inf))
-        if dataset.is_observation[k] and not times[k] > zero_until.get(identifier, np.inf):
-            problems.error(
-                f"The observation at TIME {times[k]:g} comes before any dose has reached the "
-                "central compartment, where the predicted concentration is zero and "
-                f"{type(model.error).__name__} error is undefined.",
-                "Give the earlier doses, set MDV to 1 for this row, or use an error with an "
-                "additive part.",
-                row=int(rows[k]),
-                id=str(identifier),
-                column="DV",
-            )
-    problems.raise_if_errors()

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 from popk import statistics, structure
@@ -189,10 +189,11 @@ class PopModel:
         )
 
     def __repr__(self) -> str:
-        return f"<PopModel {self.name}: {self.structure!r}, hash {self.hash[:8]}>"
+        return f"<PopModel {self.name}: {_written(self.structure)}, hash {self.hash[:8]}>"
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.structure!r}", f"error: {type(self.error).__name__}"]
+        structure = _written(self.structure)
+        lines = [f"{self.name}: {structure}", f"error: {type(self.error).__name__}"]
         units = ["" if p.unit == "1" else f" {p.unit}" for p in self.parameters]
         priors = [f"{p.prior!r}{unit}" for p, unit in zip(self.parameters, units, strict=True)]
         width, wide = max(len(p.name) for p in self.parameters), max(map(len, priors))
@@ -284,26 +285,60 @@ def _allows_only_positive(prior: Prior) -> bool:
     return prior.positive or (isinstance(prior, statistics.Fixed) and prior.value > 0)
 
 
-def _encode(part: Any) -> dict[str, Any]:
-    encoded: dict[str, Any] = {"type": type(part).__name__}
-    for name in inspect.signature(type(part)).parameters:
-        value = getattr(part, name)
-        plain = isinstance(value, str | int | float | bool)
-        encoded[name] = value if plain else _encode(value)
-    return encoded
+def _encode(part: Any) -> Any:
+    """A part as plain values: tuples as lists, anything else by its type and arguments.
+
+    Arguments that were left empty are left out, so that a structure that learns to take one more
+    keeps the hash of the models that do not use it.
+    """
+    if part is None or isinstance(part, str | int | float | bool):
+        return part
+    if isinstance(part, tuple):
+        return [_encode(item) for item in part]
+    encoded = {name: _encode(value) for name, value in _arguments(part).items()}
+    return {"type": type(part).__name__, **encoded}
 
 
-def _decode(content: Mapping[str, Any]) -> Any:
+def _decode(content: Any) -> Any:
+    if isinstance(content, list):
+        return tuple(map(_decode, content))
+    if not isinstance(content, Mapping):
+        return content
     kinds = _known_parts()
     name = content["type"]
     if name not in kinds:
         raise ModelError([f"it uses {name}, which is not known here; import what defines it."])
-    arguments = {
-        key: _decode(value) if isinstance(value, Mapping) else value
-        for key, value in content.items()
-        if key != "type"
+    return kinds[name](**{k: _decode(value) for k, value in content.items() if k != "type"})
+
+
+def _arguments(part: Any) -> dict[str, Any]:
+    """What a part was made from, without the arguments that are empty when not given."""
+    given = {name: getattr(part, name) for name in inspect.signature(type(part)).parameters}
+    defaults = {f.name: _default(f) for f in fields(part)} if is_dataclass(part) else {}
+    return {
+        name: value
+        for name, value in given.items()
+        if not (_is_empty(value) and name in defaults and value == defaults[name])
     }
-    return kinds[name](**arguments)
+
+
+def _default(field: Any) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _is_empty(value: Any) -> bool:
+    if is_dataclass(value) and not isinstance(value, type) and fields(value):
+        return all(_is_empty(getattr(value, field.name)) for field in fields(value))
+    return value is None or value == ()
+
+
+def _written(part: Any) -> str:
+    """A structure as a user would write it."""
+    how = getattr(type(part), "__dataclass_params__", None)
+    if how is None or not how.repr:  # it has a text of its own
+        return repr(part)
+    given = (f"{name}={_written(value)}" for name, value in _arguments(part).items())
+    return f"{type(part).__name__}({', '.join(given)})"
 
 
 def _known_parts() -> dict[str, type]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
+from popk.design import Design
 from popk.errors import PopkError, SettingError
 from popk.model import PopModel
 from popk.statistics import NUMPY, individual_parameters, log_expected
 
-__all__ = ["FitError", "PopulationDraws", "check_seed", "dataset_of", "model_of", "thinned"]
+__all__ = [
+    "FitError",
+    "PopulationDraws",
+    "check_seed",
+    "dataset_of",
+    "effects_of",
+    "model_of",
+    "thinned",
+]
 
 type Floats = NDArray[np.float64]
 
@@ -73,6 +82,17 @@ def thinned(fit: xr.DataTree, draws: int | None) -> NDArray[np.int64]:
     return np.linspace(0, total - 1, int(draws)).round().astype(np.int64)
 
 
+def effects_of(
+    fit: xr.DataTree, subjects: Sequence[str], chosen: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Random effects (S, n_subjects, n_effects) of subjects of the fit in the chosen draws."""
+    if "eta" not in fit["posterior"]:
+        return np.zeros((len(chosen), len(subjects), 0))
+    eta = fit["posterior"]["eta"].sel(subject=list(subjects))
+    values = eta.transpose("chain", "draw", "subject", "effect").values
+    return np.asarray(values.reshape(-1, *values.shape[2:])[chosen])
+
+
 @dataclass(frozen=True)
 class PopulationDraws:
     """S draws of a model's population parameters.
@@ -105,6 +125,10 @@ class PopulationDraws:
         """Independent draws from the model's priors."""
         return cls(model, {p.name: p.prior.draw(rng, size) for p in model.parameters})
 
+    def taken(self, chosen: NDArray[np.int64]) -> PopulationDraws:
+        """Some of the draws, by index."""
+        return PopulationDraws(self.model, {n: v[chosen] for n, v in self.values.items()})
+
     @property
     def size(self) -> int:
         """Number of draws, S."""
@@ -128,12 +152,12 @@ class PopulationDraws:
         return [self.model.structure.names.index(name) for name in self.model.iiv.effects]
 
     def expected(self, covariates: Mapping[str, Floats]) -> Floats:
-        """Log parameters without random effects (S, n_subjects, n_parameters).
+        """Log parameters without random effects (S, n_rows, n_parameters).
 
         Parameters
         ----------
         covariates
-            Values (n_subjects) of each covariate.
+            Values (n_rows) of each covariate; a row is a subject, or one of a subject's rows.
         """
         model = self.model
         columns = log_expected(
@@ -147,12 +171,20 @@ class PopulationDraws:
         return np.stack([np.broadcast_to(c, (self.size, n)) for c in columns], axis=-1)
 
     def parameters(self, expected: Floats, eta: Floats) -> Floats:
-        """Individual parameters (S, n_subjects, n_parameters) from log expected and eta.
+        """Individual parameters (S, n_rows, n_parameters) from log expected and eta.
 
-        ``eta`` is (S, n_subjects, n_effects).
+        ``eta`` is (S, n_rows, n_effects).
         """
         by_position = {k: eta[..., e] for e, k in enumerate(self.effect_positions)}
         columns = [expected[..., k] for k in range(expected.shape[-1])]
         made = individual_parameters(columns, by_position, NUMPY)
         shape = np.broadcast_shapes(expected.shape[:-1], eta.shape[:-1])
         return np.stack([np.broadcast_to(column, shape) for column in made], axis=-1)
+
+    def row_parameters(self, design: Design, eta: Floats) -> Floats:
+        """Individual parameters (S, n_rows, n_parameters) of a design's rows.
+
+        ``eta`` is (S, n_subjects, n_effects): all rows of a subject share its random effects.
+        """
+        expected = self.expected(design.covariates)
+        return self.parameters(expected, eta[:, design.rows.subject])

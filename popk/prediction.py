@@ -10,17 +10,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
-from popk.graph import check_units, covariate_values
+from popk.design import Design, design_of
 from popk.model import PopModel
 from popk.population import (
     FitError,
     PopulationDraws,
     check_seed,
     dataset_of,
+    effects_of,
     model_of,
     thinned,
 )
-from popk.structure import Events, events_of
+from popk.structure import Events, Solver
+from popk.structure.events import OBSERVE
 
 __all__ = ["predict", "simulate_rows"]
 
@@ -58,7 +60,11 @@ def predict(
     DataTree with the group ``predictions``: ``IPRED`` (chain, draw, observation), the true
     concentration, and ``DV``, with residual error and not cut at any limit of quantification;
     coordinates ID, TIME and ROW; units in attrs. Also ``parameters`` (chain, draw, subject,
-    parameter). ``chain`` has length 1 where draws were thinned.
+    parameter), those at the subject's first record; where covariates change within a subject,
+    ``row_parameters`` (chain, draw, row, parameter) are those of each set of them, with the
+    coordinate ``row_subject``. ``chain`` has length 1 where draws were thinned. If outputs are read
+    that the fit's data do not hold, the coordinate OUTPUT names them and their DV is NaN: the model
+    has no residual error for them.
 
     Raises
     ------
@@ -74,8 +80,7 @@ def predict(
     model = model_of(fit)
     own = dataset_of(fit)
     dataset = own if dataset is None else dataset
-    check_units(model, dataset)
-    events = events_of(dataset, n_compartments=len(model.structure.compartments), everywhere=True)
+    design = design_of(model, dataset, everywhere=True)
     population = PopulationDraws.of(fit, draws)
     rng = np.random.default_rng(seed)
     eta = (
@@ -83,39 +88,32 @@ def predict(
         if new_subjects
         else _known_effects(fit, own, dataset, thinned(fit, draws))
     )
-    expected = population.expected(covariate_values(model, dataset))
-    theta = population.parameters(expected, eta)
-    ipred = simulate_rows(model, theta, events)
+    theta = population.row_parameters(design, eta)
+    ipred = simulate_rows(model, theta, design.events)
     dv = model.error.simulate(ipred, population.sigma, rng)
-    return _tree(fit, dataset, events, {"IPRED": ipred, "DV": dv}, theta, seed=seed)
+    described = np.isin(_outputs(design), design_of(model, own).outputs)
+    outputs = {"IPRED": ipred, "DV": np.where(described, dv, np.nan)}
+    return _tree(fit, dataset, design, outputs, theta, seed=seed)
 
 
 def simulate_rows(model: PopModel, theta: Floats, events: Events) -> Floats:
-    """Concentrations (S, n_outputs) of a cohort for S draws of everybody's parameters.
+    """Outputs (S, n_outputs) of a cohort for S draws of everybody's parameters.
 
     Parameters
     ----------
     model
         The model.
     theta
-        Individual parameters (S, n_subjects, n_parameters).
+        Individual parameters (S, n_rows, n_parameters).
     events
         The cohort's events.
     """
-    size, n, m = theta.shape
-    prepared = model.structure.prepare(events)
-    outputs = events.n_outputs
-    concentration = np.empty(size * outputs)
-    model.structure.kernel(
-        np.ascontiguousarray(theta.reshape(size * n, m)),
-        np.tile(np.arange(n), size),
-        np.repeat(np.arange(size) * outputs, n),
-        *prepared,
-        concentration,
-        np.empty((0, m)),
-        False,
-    )
-    return concentration.reshape(size, outputs)
+    return Solver(model.structure, events).ensemble(theta).value
+
+
+def _outputs(design: Design) -> NDArray[np.int64]:
+    """Index of the structure's output of each prediction, (n_outputs)."""
+    return np.asarray(design.events.what[design.events.kind == OBSERVE])
 
 
 def _new_effects(population: PopulationDraws, dataset: Dataset, rng: np.random.Generator) -> Floats:
@@ -135,17 +133,13 @@ def _known_effects(
             "effects to predict with. For people who were not in the fit use new_subjects=True "
             "(population prediction), or popk.individualise with their own data."
         )
-    if "eta" not in fit["posterior"]:
-        return np.zeros((len(chosen), dataset.n_subjects, 0))
-    eta = fit["posterior"]["eta"].sel(subject=list(dataset.subjects))
-    values = eta.transpose("chain", "draw", "subject", "effect").values
-    return np.asarray(values.reshape(-1, *values.shape[2:])[chosen])
+    return effects_of(fit, dataset.subjects, chosen)
 
 
 def _tree(
     fit: xr.DataTree,
     dataset: Dataset,
-    events: Events,
+    design: Design,
     outputs: dict[str, Floats],
     theta: Floats,
     *,
@@ -155,8 +149,8 @@ def _tree(
     predicted = np.isin(dataset.table["EVID"].values, (0, 2))
     table = dataset.table.isel(record=predicted)
     units = model.units
-    coords = {
-        "observation": np.arange(events.n_outputs),
+    coords: dict[str, Any] = {
+        "observation": np.arange(design.events.n_outputs),
         "ID": ("observation", table["ID"].values),
         "TIME": ("observation", table["TIME"].values, {"units": units.time}),
         "ROW": ("observation", table["record"].values),
@@ -166,7 +160,13 @@ def _tree(
     chains = fit["posterior"].sizes["chain"]
     whole = len(theta) == chains * fit["posterior"].sizes["draw"]
     lead = (chains, -1) if whole else (1, len(theta))
-    attrs = {"units": units.concentration}
+    known = model.structure.outputs
+    read = [known[k] for k in np.unique(_outputs(design))]
+    several = {output.name: units.of(output.dimension) for output in read}
+    alike = len(set(several.values())) == 1
+    attrs = {"units": next(iter(several.values())) if alike else json.dumps(several)}
+    if np.isnan(outputs["DV"]).any():
+        coords["OUTPUT"] = ("observation", [known[k].name for k in _outputs(design)])
     variables: dict[str, Any] = {
         name: (("chain", "draw", "observation"), value.reshape(*lead, value.shape[1]), attrs)
         for name, value in outputs.items()
@@ -174,11 +174,13 @@ def _tree(
     by_parameter = {
         parameter.name: units.of(parameter.dimension) for parameter in model.structure.parameters
     }
-    variables["parameters"] = (
-        ("chain", "draw", "subject", "parameter"),
-        theta.reshape(*lead, *theta.shape[1:]),
-        {"units": json.dumps(by_parameter)},
-    )
+    in_units = {"units": json.dumps(by_parameter)}
+    by_row = theta.reshape(*lead, *theta.shape[1:])
+    dims = ("chain", "draw", "subject", "parameter")
+    variables["parameters"] = (dims, by_row[:, :, design.first], in_units)
+    if design.varies:
+        variables["row_parameters"] = (("chain", "draw", "row", "parameter"), by_row, in_units)
+        coords["row_subject"] = ("row", np.array(dataset.subjects)[design.rows.subject])
     tree = xr.DataTree.from_dict({"predictions": xr.Dataset(variables, coords=coords)})
     names = ("model", "model_name", "model_hash", "data_hash", "units", "popk_version")
     tree.attrs = {

@@ -66,7 +66,12 @@ class Regimen:
             )
 
     def dataset(
-        self, subjects: pd.DataFrame | Sequence[object], times: Sequence[float], *, units: Units
+        self,
+        subjects: pd.DataFrame | Sequence[object],
+        times: Sequence[float],
+        *,
+        units: Units,
+        carry: str | None = None,
     ) -> Dataset:
         """Every subject on this regimen, with predictions asked for at the given times.
 
@@ -79,6 +84,8 @@ class Regimen:
             Times of prediction. At the time of a dose, the prediction is just before it (a trough).
         units
             Units of the numbers and of the covariates.
+        carry
+            The data set's rule for covariates that change (`popk.read_dataset`); here none does.
 
         Raises
         ------
@@ -109,7 +116,7 @@ class Regimen:
             "ADDL": np.zeros(rows, int),
             "II": np.zeros(rows),
             "SS": np.zeros(rows, int),
-            "CMT": np.where(dose, self.compartment, 1),
+            "CMT": np.where(dose, self.compartment, 0),
             "DV": nan,
             "MDV": np.ones(rows, int),
             "CENS": np.zeros(rows, int),
@@ -122,7 +129,7 @@ class Regimen:
             {name: ("record", value) for name, value in columns.items()},
             coords={"record": np.arange(1, rows + 1)},
         )
-        return Dataset(table, units, covariates)
+        return Dataset(table, units, covariates, carry=carry)
 
 
 def _check_subjects(identifiers: Sequence[str]) -> None:

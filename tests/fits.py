@@ -44,9 +44,9 @@ def observe(subject, time, dv, *, cens=0, weight=70.0):
     return (subject, time, 0, np.nan, 0.0, 0, 0.0, dv, cens, 1.0, weight)
 
 
-def dataset(*records):
+def dataset(*records, carry=None):
     """Records as a data set."""
-    return read_dataset(pd.DataFrame(list(records), columns=COLUMNS), units=UNITS)
+    return read_dataset(pd.DataFrame(list(records), columns=COLUMNS), units=UNITS, carry=carry)
 
 
 def history(subject, troughs=(20.0, 22.0), *, weight=70.0, doses=4):
@@ -69,6 +69,41 @@ def bolus(time, cl, v, *, doses=(0.0,), amount=300.0):
         # At the time of a dose the concentration is the one just before it.
         total = total + np.where(since > 0, amount / v * np.exp(-cl / v * np.abs(since)), 0.0)
     return total
+
+
+def growing(subject, weights, *, gap=28.0, start=0.0, dv=20.0):
+    """A dose and a trough in turn, ``gap`` apart, each record with the next of the weights.
+
+    The first record is a dose; a sample stands just before each later dose.
+    """
+    found = []
+    for k, weight in enumerate(weights):
+        time = start + gap * ((k + 1) // 2)
+        found.append(
+            dose(subject, time, weight=weight)
+            if k % 2 == 0
+            else observe(subject, time, dv, weight=weight)
+        )
+    return found
+
+
+def walk(records, cl, v, *, carry):
+    """Concentrations (..., n) of boluses at the observations, one interval after the other.
+
+    ``cl`` and ``v`` are functions of the weight; ``records`` those of one subject.
+    """
+    amount, found = 0.0, []
+    for k, (_, time, evid, given, *rest) in enumerate(records):
+        weight = rest[-1]
+        if k:
+            governing = records[k - 1][-1] if carry == "locf" else weight
+            since = time - records[k - 1][1]
+            amount = amount * np.exp(-cl(governing) / v(governing) * since)
+        if evid == 0:
+            found.append(amount / v(weight))
+        else:
+            amount = amount + given
+    return np.stack(found, axis=-1)
 
 
 def infusion(time, cl, v, *, doses=(0.0,), amount=300.0, duration=1.0):

@@ -11,7 +11,8 @@ import pytensor.tensor as pt
 import pytest
 
 from popk.dataset import DataError, read_dataset
-from popk.graph import build, observations, subject_of_output
+from popk.design import observations, subject_of_output
+from popk.graph import build
 from popk.model import ModelError, PopModel
 from popk.statistics import (
     IIV,
@@ -239,7 +240,7 @@ def test_observations_and_whose_they_are():
     assert found.below.tolist() == [False, False, False, False, True, False, False, True]
     assert found.dv.tolist() == [15.0, 9.0, 11.0, 9.5, LLOQ, 14.0, 8.0, LLOQ]
     assert found.lloq.tolist() == [LLOQ] * 8
-    whose = subject_of_output(events_of(data, n_compartments=1))
+    whose = subject_of_output(events_of(data, OneCompartment()))
     assert whose.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
 
 
@@ -282,7 +283,7 @@ def test_a_covariate_that_an_effect_cannot_use_is_refused_once():
     assert found == [("2", "ADA", "ADA is 2, but a fold of ADA needs 0 or 1.")]
 
 
-BEFORE = "comes before any dose has reached the central compartment"
+BEFORE = "comes before any dose has had an effect"
 
 
 def test_an_observation_before_the_first_dose_has_no_relative_error():

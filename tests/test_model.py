@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
+from popk.models import natalizumab, nimotuzumab
 
+from popk import structure as structures
 from popk.model import ModelError, PopModel
 from popk.statistics import (
     IIV,
@@ -20,7 +24,7 @@ from popk.statistics import (
     Power,
     Proportional,
 )
-from popk.structure import OneCompartment, ParallelMichaelisMenten, TwoCompartment
+from popk.structure import Dosing, OneCompartment, ParallelMichaelisMenten, TwoCompartment
 
 UNITS = {"time": "d", "amount": "mg", "concentration": "mg/L", "WT": "kg", "ADA": "1"}
 PARTS = {
@@ -154,7 +158,7 @@ def test_parameters_in_the_order_of_tables_with_units_and_meanings():
     assert list(found) == [
         "CL", "V", "beta_CL_WT", "fold_CL_ADA", "omega_CL", "omega_V", "sigma_prop", "sigma_add",
     ]  # fmt: skip
-    assert found["CL"] == ("L/d", "typical linear clearance")
+    assert found["CL"] == ("L/d", "typical clearance")
     assert found["V"] == ("L", "typical volume of distribution")
     assert found["fold_CL_ADA"] == ("1", "factor on CL where ADA is 1")
     assert found["omega_CL"] == ("1", "SD of log CL between subjects (IIV)")
@@ -194,7 +198,7 @@ def test_the_hash_is_that_of_the_numbers():
         model(error=Combined(HalfNormal(0.3), HalfNormal(1.1))),
         model(units=UNITS | {"time": "h"}),
         model(
-            structure=OneCompartment(ParallelMichaelisMenten()),
+            structure=OneCompartment(elimination=ParallelMichaelisMenten()),
             typical=PARTS["typical"] | {"VMAX": V, "KM": V},
         ),
     ]
@@ -222,7 +226,7 @@ def test_text_shows_structure_priors_units_and_notes():
     lines = str(model()).splitlines()
     assert lines[0] == "example: OneCompartment(elimination=Linear())"
     assert lines[1] == "error: Combined"
-    assert " ".join(lines[2].split()) == "CL LogNormal(0.2, cv=0.3) L/d typical linear clearance"
+    assert " ".join(lines[2].split()) == "CL LogNormal(0.2, cv=0.3) L/d typical clearance"
     assert lines[-2].split() == [
         "sigma_add", "HalfNormal(1)", "mg/L", "residual", "error,", "additive", "SD",
     ]  # fmt: skip
@@ -244,3 +248,50 @@ def test_two_compartments_want_their_own_parameters():
         "TwoCompartment needs a typical value for V2; typical has none.",
         "typical names V, which TwoCompartment does not have (it has CL, V1, Q, V2).",
     )
+
+
+ALL = [
+    structure
+    for module in iter_modules(structures.__path__, "popk.structure.")
+    for structure in getattr(import_module(module.name), "examples", tuple)()
+    if isinstance(structure, structures.Structure)
+]
+
+
+@pytest.mark.parametrize("structure", ALL, ids=repr)
+def test_a_model_with_any_structure_survives_json(structure):
+    own = model(
+        structure=structure,
+        typical={p.name: LogNormal(p.example, cv=0.3) for p in structure.parameters},
+        iiv=None,
+        covariates=(),
+    )
+    again = PopModel.from_json(own.to_json())
+    assert again == own
+    assert again.structure == structure
+    assert again.hash == own.hash
+    assert str(again) == str(own)
+
+
+def test_parts_left_empty_do_not_change_the_hash():
+    plain = model()
+    same = model(structure=OneCompartment(absorption=None, dosing=Dosing()))
+    assert same.hash == plain.hash
+    stored = json.loads(plain.to_json())["structure"]
+    assert stored == {"type": "OneCompartment", "elimination": {"type": "Linear"}}
+    lagged = model(
+        structure=OneCompartment(dosing=Dosing(lag=(1,))), typical=PARTS["typical"] | {"ALAG1": V}
+    )
+    assert lagged.hash != plain.hash
+    stored = json.loads(lagged.to_json())["structure"]
+    assert stored["dosing"] == {"type": "Dosing", "lag": [1]}
+    assert PopModel.from_json(lagged.to_json()) == lagged
+    assert str(lagged).startswith(
+        "example: OneCompartment(elimination=Linear(), dosing=Dosing(lag=(1,)))"
+    )
+
+
+def test_hashes_of_models_that_were_fitted_stay():
+    """Stored fits and advice name their model by it."""
+    assert natalizumab.model.hash.startswith("abbf43424bfa9456")
+    assert nimotuzumab.model.hash.startswith("f57d6657e1954069")

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from popk.dataset import read_dataset
 from popk.errors import SettingError
 from popk.model import ModelError, PopModel
 from popk.population import FitError
 from popk.prediction import predict
 from popk.regimen import Regimen
 from popk.statistics import IIV, Fixed, Proportional
-from popk.structure import OneCompartment
+from popk.structure import OneCompartment, TwoCompartment
 from popk.units import Units
 
 OMEGA = {"CL": 0.3, "V": 0.2}
@@ -199,3 +200,45 @@ def test_what_is_not_a_fit_is_refused(fit):
 def test_a_seed_that_is_none_is_refused(fit):
     with pytest.raises(SettingError, match="The seed is -1"):
         predict(fit, seed=-1)
+
+
+@pytest.mark.parametrize("carry", ["locf", "nonmem"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_covariates_that_change_change_the_parameters(fits, carry, fresh):
+    records = fits.growing("A", (4.0, 5.0, 5.5, 7.0, 9.0, 9.0))
+    data = fits.dataset(*records, *fits.growing("B", (60.0,) * 4), carry=carry)
+    fit = fits.fit_of(fits.one_compartment(covariates=True), data)
+    found = predict(fit, data, new_subjects=fresh, seed=1)["predictions"].to_dataset()
+    assert found["row_subject"].values.tolist() == ["A"] * 5 + ["B"]
+    every = found["row_parameters"].transpose("row", "chain", "draw", "parameter").values
+    first = found["parameters"].transpose("subject", "chain", "draw", "parameter").values
+    np.testing.assert_array_equal(first, every[[0, 5]])
+    beta = fit["posterior"]["beta_CL_WT"].values
+    weight = dict(zip((4.0, 5.0, 5.5, 7.0, 9.0), every, strict=False))
+    np.testing.assert_allclose(weight[9.0][..., 0] / first[0, ..., 0], (9 / 4) ** beta)
+    np.testing.assert_allclose(weight[9.0][..., 1], first[0, ..., 1])
+    expected = fits.walk(
+        records, lambda w: weight[w][..., 0], lambda w: weight[w][..., 1], carry=carry
+    )
+    ipred = found["IPRED"].isel(observation=found["ID"].values == "A")
+    np.testing.assert_allclose(ipred.transpose("chain", "draw", "observation"), expected, rtol=1e-9)
+
+
+def test_an_output_that_the_fit_does_not_hold_has_no_residual_error(fits, cohort):
+    model = PopModel(
+        TwoCompartment(),
+        typical={name: Fixed(1.0) for name in ("CL", "V1", "Q", "V2")},
+        error=Proportional(Fixed(0.2)),
+        units=fits.UNITS,
+    )
+    fit = fits.fit_of(model, cohort)
+    frame = cohort.select(["A"]).to_frame()
+    frame["DVID"] = np.where(frame.index > 4, 2, 1)
+    seen = read_dataset(frame, units=fits.UNITS)
+    found = predict(fit, seen, seed=1)["predictions"].to_dataset()
+    names = found["OUTPUT"].values
+    assert set(names) == {"concentration", model.structure.outputs[1].name}
+    assert np.isfinite(found["IPRED"]).all()
+    own = (names == "concentration")[None, None, :]
+    np.testing.assert_array_equal(np.isfinite(found["DV"]), np.broadcast_to(own, found["DV"].shape))
+    assert "OUTPUT" not in predict(fit, seed=1)["predictions"].to_dataset().coords

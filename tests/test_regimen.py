@@ -7,7 +7,8 @@ import pytest
 from popk.dataset import Dataset
 from popk.errors import SettingError
 from popk.regimen import Regimen
-from popk.structure import OneCompartment, concentrations, events_of
+from popk.structure import FirstOrder, OneCompartment, concentrations, events_of
+from popk.structure.events import OBSERVE
 from popk.units import Units
 
 UNITS = Units.parse({"time": "d", "amount": "mg", "concentration": "mg/L", "WT": "kg"})
@@ -36,7 +37,7 @@ def test_every_subject_gets_every_dose_and_time():
 
 def test_it_can_be_solved_and_predictions_at_a_dose_are_troughs(fits):
     data = Regimen(amount=300.0, interval=28.0, repeats=3).dataset(["A"], [56.0, 30.0], units=PLAIN)
-    events = events_of(data, n_compartments=1, everywhere=True)
+    events = events_of(data, OneCompartment(), everywhere=True)
     found = concentrations(OneCompartment(), np.array([[0.2, 5.0]]), events)
     expected = fits.bolus([30.0, 56.0], 0.2, 5.0, doses=(0.0, 28.0, 56.0))
     np.testing.assert_allclose(found, expected, rtol=1e-9)
@@ -109,3 +110,12 @@ def test_a_covariate_without_a_unit_is_refused():
     frame = pd.DataFrame({"WT": [60.0]}, index=["A"])
     with pytest.raises(SettingError, match="WT has no unit"):
         Regimen(amount=1.0, interval=1.0).dataset(frame, [1.0], units=PLAIN)
+
+
+def test_predictions_are_of_the_first_output_and_doses_go_where_asked():
+    regimen = Regimen(amount=1.0, interval=1.0, compartment=2)
+    data = regimen.dataset(["A"], [1.0], units=PLAIN, carry="locf")
+    assert data.table["CMT"].values.tolist() == [2, 0]
+    assert data.carry == "locf"
+    events = events_of(data, OneCompartment(absorption=FirstOrder()), everywhere=True)
+    assert events.what[events.kind == OBSERVE].tolist() == [0]

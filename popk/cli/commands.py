@@ -202,7 +202,11 @@ def individualise(
         raise CommandError(f"--probability is {probability:g}; it lies between 0 and 1, as 0.9.")
     fitted = load(_fit_file(run))
     units = json.loads(fitted.attrs["units"])
-    people = None if patients == "cohort" else read(patients, reading or Reading(), units)
+    # The patients' covariates hold between records as the fit's do, unless --carry says otherwise.
+    carry = fitted["data"].attrs.get("carry")
+    people = (
+        None if patients == "cohort" else read(patients, reading or Reading(), units, carry=carry)
+    )
 
     from popk.individual import Trough
     from popk.individual import individualise as advise

@@ -41,6 +41,14 @@ class Reading:
     log_dv: Annotated[
         bool, Parameter(help="DV holds natural logarithms of the concentration", negative="")
     ] = False
+    carry: Annotated[
+        str | None,
+        Parameter(
+            help="How a covariate that changes within a subject holds between records: nonmem "
+            "(the record at the end of an interval governs it), locf (the last value holds), nocb "
+            "(the next value governs backwards) or linear (interpolated)"
+        ),
+    ] = None
 
 
 @Parameter(name="*")
@@ -67,14 +75,17 @@ class Sampling:
         return NUTS(**{name: value for name, value in given.items() if value is not None})
 
 
-def read(data: str, reading: Reading, units: Mapping[str, str]) -> Dataset:
-    """The data set of a file, in `units` unless the user gave others."""
+def read(
+    data: str, reading: Reading, units: Mapping[str, str], *, carry: str | None = None
+) -> Dataset:
+    """The data set of a file, in `units` and with `carry` unless the user gave others."""
     from popk.dataset import read_dataset
 
     if reading.units is not None:
         units = _pairs("--units", reading.units.split(","))
     columns = _pairs("--column", reading.column or [])
-    return read_dataset(data, units=units, columns=columns, log_dv=reading.log_dv)
+    rule = carry if reading.carry is None else reading.carry
+    return read_dataset(data, units=units, columns=columns, log_dv=reading.log_dv, carry=rule)
 
 
 def parse_weeks(text: str) -> Sequence[float]:

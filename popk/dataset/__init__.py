@@ -1,7 +1,8 @@
 """Event tables: reading, checking, and the immutable :class:`Dataset`."""
 
 from popk.dataset.dataset import Dataset
+from popk.dataset.parameter_rows import ParameterRows
 from popk.dataset.problems import DataError, Problem, Problems
 from popk.dataset.reader import read_dataset
 
-__all__ = ["DataError", "Dataset", "Problem", "Problems", "read_dataset"]
+__all__ = ["DataError", "Dataset", "ParameterRows", "Problem", "Problems", "read_dataset"]

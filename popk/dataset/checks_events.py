@@ -1,7 +1,7 @@
-"""Checks of what a dosing record may say: EVID, AMT, RATE, ADDL, II, SS, CMT and TIME.
+"""Checks of what an event may say: TIME, EVID, AMT, RATE, ADDL, II, SS, CMT, OCC and DVID.
 
-The rules are NONMEM's (NONMEM Users Guide, part VI, PREDPP), with what popk does not support
-refused by name.
+The rules are NONMEM's (NONMEM Users Guide, part VI, PREDPP). What a structure can do with an event
+(its compartments, outputs and modelled doses) is not known here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ def check_events(records: Records) -> None:
     _check_repeats(records)
     _check_steady_state(records)
     _check_compartment(records)
+    _check_occasion(records)
+    _check_output(records)
     _check_ignored(records)
 
 
@@ -61,10 +63,16 @@ def _not_whole(records: Records, name: str) -> BoolArray:
 def _constant_infusion(records: Records) -> BoolArray:
     """SS 1 with a rate and no amount: an infusion that has been running for ever."""
     return np.asarray(
-        (records["SS"].filled(0) > 0)
+        records.gives_dose
+        & (records["SS"].filled(0) == 1)
         & (records["RATE"].filled(0) > 0)
         & (records["AMT"].filled(0) == 0)
     )
+
+
+def _modelled(records: Records) -> BoolArray:
+    """RATE -1 and -2: the rate or the duration is a parameter of the model."""
+    return np.isin(records["RATE"].values, (-1, -2))
 
 
 def _check_time(records: Records) -> None:
@@ -113,6 +121,8 @@ def _check_evid(records: Records) -> None:
 def _check_amount(records: Records) -> None:
     amount, unit = records["AMT"], records.units.amount
     dose = records.gives_dose
+    # A rate that is given, but wrong beside AMT 0, is reported on its own.
+    elsewhere = _constant_infusion(records) | _modelled(records) | records["RATE"].bad
     remedy = f"A dose needs AMT > 0 in {unit}; only a steady-state infusion (SS 1, RATE > 0) has 0."
     records.flag(dose & amount.missing, "AMT", "is missing on a dose record.", remedy=remedy)
     records.flag(
@@ -122,7 +132,7 @@ def _check_amount(records: Records) -> None:
         remedy=remedy,
     )
     records.flag(
-        dose & (amount.values == 0) & ~_constant_infusion(records) & ~records["RATE"].bad,
+        dose & (amount.values == 0) & ~elsewhere,
         "AMT",
         "is 0 on a dose record.",
         remedy=remedy,
@@ -138,11 +148,17 @@ def _check_amount(records: Records) -> None:
 def _check_rate(records: Records) -> None:
     rate = records["RATE"]
     records.flag(
-        rate.usable & (rate.values < 0) & ~np.isin(rate.values, (-1, -2)),
+        rate.usable & (rate.values < 0) & ~_modelled(records),
         "RATE",
         "is {value}; it must be 0, a positive rate, -1 or -2.",
         remedy=f"0 bolus, > 0 infusion rate in {records.units.of('amount/time')}, -1 rate and -2 "
         "duration taken from the model.",
+    )
+    records.flag(
+        records.gives_dose & _modelled(records) & (records["AMT"].values == 0),
+        "RATE",
+        "is {value} on a dose with AMT 0; a modelled rate or duration needs an amount.",
+        remedy=f"Give AMT > 0 in {records.units.amount}, or the rate of a constant infusion.",
     )
 
 
@@ -166,8 +182,16 @@ def _check_repeats(records: Records) -> None:
         "is {value}; a dosing interval cannot be negative.",
         remedy=f"Give II in {records.units.time}.",
     )
+    constant = _constant_infusion(records)
     records.flag(
-        (addl.values > 0) & records.gives_dose & ~interval.bad & (interval.filled(0) == 0),
+        constant & (addl.values > 0),
+        "ADDL",
+        "is {value} on a constant infusion at steady state (SS 1, AMT 0), which cannot repeat.",
+        remedy="Set ADDL to 0, or give the amount of each dose.",
+    )
+    without = ~interval.bad & (interval.filled(0) == 0) & ~constant
+    records.flag(
+        (addl.values > 0) & records.gives_dose & without,
         "ADDL",
         "is {value}, but II, the dosing interval, is 0 or missing.",
         remedy=f"Give II in {records.units.time}, or set ADDL to 0.",
@@ -176,7 +200,20 @@ def _check_repeats(records: Records) -> None:
 
 def _check_steady_state(records: Records) -> None:
     steady, interval = records["SS"], records["II"]
-    needs = (steady.values > 0) & records.gives_dose & ~_constant_infusion(records)
+    constant = _constant_infusion(records)
+    records.flag(
+        records.no_dose & (steady.values > 0),
+        "SS",
+        "is {value} on a record that gives no dose; only doses can be at steady state.",
+        remedy="Set SS to 0, or EVID to 1 if a dose was given.",
+    )
+    records.flag(
+        constant & (interval.values > 0),
+        "II",
+        "is {value} on a constant infusion at steady state (SS 1, AMT 0), which has no interval.",
+        remedy="Set II to 0, or give the amount of each dose.",
+    )
+    needs = (steady.values > 0) & records.gives_dose & ~constant
     records.flag(
         needs & ~interval.bad & (interval.filled(0) == 0),
         "SS",
@@ -192,13 +229,44 @@ def _check_compartment(records: Records) -> None:
         wrong | _not_whole(records, "CMT"),
         "CMT",
         "is {value}; a compartment is a whole number from 0 on.",
-        remedy="Write the compartment's number; compartments cannot be switched off.",
+        remedy="Write the compartment's number, or 0 for the default; compartments cannot be "
+        "switched off.",
+    )
+
+
+def _check_occasion(records: Records) -> None:
+    occasion = records["OCC"]
+    remedy = "Number each subject's occasions 1, 2, 3 … on all of its records."
+    if occasion.given:
+        records.flag(occasion.missing, "OCC", "is missing.", remedy=remedy)
+    wrong = occasion.usable & (occasion.values < 0)
+    records.flag(
+        wrong | _not_whole(records, "OCC"),
+        "OCC",
+        "is {value}; an occasion is a whole number from 0 on.",
+        remedy=remedy,
+    )
+
+
+def _check_output(records: Records) -> None:
+    output, observed = records["DVID"], records.is_observation
+    remedy = "Number what is observed 1, 2, … in the order of the model's outputs."
+    if output.given:
+        records.flag(
+            observed & output.missing, "DVID", "is missing on an observation.", remedy=remedy
+        )
+    wrong = output.usable & (output.values < 0)
+    records.flag(
+        wrong | (observed & (output.values == 0)) | _not_whole(records, "DVID"),
+        "DVID",
+        "is {value}; the output observed is a whole number from 1 on.",
+        remedy=remedy,
     )
 
 
 def _check_ignored(records: Records) -> None:
     """Dosing details on records without a dose have no meaning: said, then left out."""
-    for name in ("RATE", "ADDL", "II", "SS"):
+    for name in ("RATE", "ADDL", "II"):
         column = records[name]
         records.flag(
             records.no_dose & column.usable & (column.values != 0),

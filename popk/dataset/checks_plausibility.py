@@ -24,6 +24,7 @@ def check_plausibility(records: Records, *, log_dv: bool = False) -> None:
 def _apparent_volumes(records: Records, log_dv: bool) -> FloatArray:
     """Largest dose over largest concentration of each subject, L or (with a weight) L/kg.
 
+    Only the first output (DVID 1) is taken for a concentration of the drug in its volume.
     With accumulation, absorption or distribution it is only of the volume's magnitude.
     """
     litres = records.units.litres or np.nan
@@ -31,6 +32,7 @@ def _apparent_volumes(records: Records, log_dv: bool) -> FloatArray:
     with np.errstate(over="ignore"):
         dv = np.exp(dv) if log_dv else dv
     measured = records.is_observation & ~records.is_censored & (dv > 0)
+    measured &= records["DVID"].filled(1) == 1
     doses = records.gives_dose & (records["AMT"].values > 0)
     found = []
     for places in records.subjects().values():

@@ -88,12 +88,6 @@ def _check_doses(records: Records) -> None:
 
 def _check_covariate(records: Records, name: str) -> None:
     column, unit = records[name], records.units.covariate(name)
-    records.flag(
-        column.missing,
-        name,
-        "is missing.",
-        remedy=f"Every record needs {name} ({unit}); popk does not fill covariates in.",
-    )
     if _must_be_positive(records.units, name):
         records.flag(
             column.usable & (column.values <= 0),
@@ -101,16 +95,6 @@ def _check_covariate(records: Records, name: str) -> None:
             f"is {{value}} {unit}; it must be positive.",
             remedy="Correct the value.",
         )
-    changed = np.zeros(len(records), dtype=bool)
-    for places in records.subjects().values():
-        known = places[column.usable[places]]
-        changed[known[1:]] = np.diff(column.values[known]) != 0
-    records.flag(
-        changed,
-        name,
-        "changes to {value} within the subject; time-varying covariates are not supported yet.",
-        remedy=f"Give one value of {name} per subject, for example that at the first dose.",
-    )
 
 
 def _must_be_positive(units: Units, name: str) -> bool:
@@ -123,7 +107,8 @@ def _check_duplicates(records: Records) -> None:
     if records["ID"].bad.any():
         return
     evid, time = records["EVID"].values, records["TIME"].values
-    compartment = records["CMT"].filled(1)
+    compartment = np.maximum(records["CMT"].filled(0), records.gives_dose)  # doses: 0 means 1
+    output = records["DVID"].filled(0)
     observed, dose = records.is_observation, records.gives_dose
     seen: dict[tuple[object, ...], int] = {}
     for at in np.flatnonzero(records["TIME"].usable & (observed | dose)).tolist():
@@ -131,7 +116,8 @@ def _check_duplicates(records: Records) -> None:
             seen.clear()
         name = "DV" if observed[at] else "AMT"
         content = records[name].values[at]
-        first = seen.setdefault((records.ids[at], time[at], evid[at], compartment[at], content), at)
+        place = (compartment[at], output[at])
+        first = seen.setdefault((records.ids[at], time[at], evid[at], place, content), at)
         if first != at and np.isfinite(content):
             what = "observation" if observed[at] else "dose"
             records.problems.warn(

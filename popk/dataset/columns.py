@@ -1,7 +1,8 @@
 """The columns of an event table: names, meaning, defaults; and how a header is read.
 
 Names and meaning are NONMEM's (NONMEM Users Guide, part IV and V: ID, TIME, EVID, AMT, RATE,
-ADDL, II, SS, CMT, DV, MDV); CENS and LLOQ follow Monolix's convention for left-censored data.
+ADDL, II, SS, CMT, DV, MDV); CENS and LLOQ follow Monolix's convention for left-censored data, OCC
+and DVID are the field's usual names.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ __all__ = ["COLUMNS", "ColumnSpec", "Located", "locate"]
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """One standard column: its name, meaning and dimension, and what an absent one means."""
+    """One standard column: its name, meaning and dimension, and what an absent one means.
+
+    A column that is not `always` there is in a data set only if it is in the table read.
+    """
 
     name: str
     meaning: str
     dimension: str
     required: bool = False
     integer: bool = False
+    always: bool = True
 
     def unit(self, units: Units) -> str:
         """The column's unit, ``"1"`` for codes and counts."""
@@ -44,11 +49,13 @@ _SPECS = (
     ColumnSpec("ADDL", "additional doses", "1", integer=True),
     ColumnSpec("II", "dosing interval", "time"),
     ColumnSpec("SS", "steady state", "1", integer=True),
-    ColumnSpec("CMT", "compartment", "1", integer=True),
+    ColumnSpec("CMT", "compartment (0 default)", "1", integer=True),
     ColumnSpec("DV", "concentration", "concentration", required=True),
     ColumnSpec("MDV", "missing dependent variable", "1", integer=True),
     ColumnSpec("CENS", "below the limit of quantification", "1", integer=True),
     ColumnSpec("LLOQ", "lower limit of quantification", "concentration"),
+    ColumnSpec("OCC", "occasion", "1", integer=True, always=False),
+    ColumnSpec("DVID", "output observed", "1", integer=True, always=False),
 )
 COLUMNS: Mapping[str, ColumnSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 
@@ -128,8 +135,8 @@ def _check_covariate_names(covariates: Sequence[str], problems: Problems) -> Non
     for name in covariates:
         if _key(name) in COLUMNS or _key(name) in _ALIASES.values():
             raise UnitError(
-                f"units declares {name} as a covariate, but {_key(name)} is a data column "
-                "whose unit follows from time, amount and concentration. Leave it out of units."
+                f"units declares {name} as a covariate, but {_key(name)} is a data column with a "
+                "meaning and unit of its own. Leave it out of units."
             )
     keys = [_key(name) for name in covariates]
     for name, key in zip(covariates, keys, strict=True):

@@ -11,13 +11,17 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from popk.dataset.carry import carry_choices, check_carry
 from popk.dataset.columns import COLUMNS
+from popk.dataset.parameter_rows import ParameterRows, rows_of
 from popk.dataset.problems import DataError, Problem
 from popk.dataset.records import BoolArray
 from popk.dataset.summary import html_summary, text_summary
+from popk.errors import SettingError
 from popk.units import Units
 
 __all__ = ["Dataset"]
@@ -29,24 +33,36 @@ _SCHEMA = "popk.Dataset/1"
 class Dataset:
     """Doses, observations and covariates of a set of subjects, checked and immutable.
 
-    Made by :func:`popk.read_dataset`. Two data sets are equal when their values, column names
-    and units are, whatever file they were read from.
+    Made by :func:`popk.read_dataset`. Two data sets are equal when their values, column names,
+    units and carry rule are, whatever file they were read from.
 
     Attributes
     ----------
     table
         Dimension ``record`` in the order of the file, its coordinate the row number there;
-        variables ID TIME EVID AMT RATE ADDL II SS CMT DV MDV CENS LLOQ and the covariates,
-        each with ``units`` and ``long_name`` in its attrs. DV is NaN where there is no
-        observation and the LLOQ where CENS is 1. The arrays are read-only.
+        variables ID TIME EVID AMT RATE ADDL II SS CMT DV MDV CENS LLOQ, OCC and DVID if the
+        source has them, and the covariates, each with ``units`` and ``long_name`` in its attrs.
+        DV is NaN where there is no observation and the LLOQ where CENS is 1. CMT 0 is the default:
+        doses into compartment 1, observations of the first output. The arrays are read-only.
     units
         Units of time, amount, concentration and covariates.
     covariates
-        Names of the covariates; each is constant within a subject.
+        Names of the covariates.
     unused_columns
         Columns of the source that were not read.
     warnings
         What was found and accepted while reading.
+    carry
+        How a covariate that changes within a subject holds between records (see
+        :func:`popk.read_dataset`); with None every covariate is constant within a subject.
+
+    Raises
+    ------
+    DataError
+        When the table lacks a variable, a subject's records do not stand together, or a covariate
+        has no value or changes although carry is None.
+    SettingError
+        When carry is none of the rules.
     """
 
     table: xr.Dataset
@@ -54,9 +70,12 @@ class Dataset:
     covariates: tuple[str, ...]
     unused_columns: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    carry: str | None = None
 
     def __post_init__(self) -> None:
-        absent = [name for name in (*COLUMNS, *self.covariates) if name not in self.table]
+        check_carry(self.carry)
+        standard = (name for name, spec in COLUMNS.items() if spec.always)
+        absent = [name for name in (*standard, *self.covariates) if name not in self.table]
         if absent:
             raise _refusal(
                 "The table",
@@ -64,11 +83,12 @@ class Dataset:
                 "Make a Dataset with popk.read_dataset.",
             )
         object.__setattr__(self, "table", _locked(self.table, self.units, self.covariates))
+        _check_subjects(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Arrays come back writeable from a pickle; the constructor locks them again.
-        fields = (self.table, self.units, self.covariates, self.unused_columns, self.warnings)
-        return (type(self), fields)
+        rest = (self.unused_columns, self.warnings, self.carry)
+        return (type(self), (self.table, self.units, self.covariates, *rest))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Dataset):
@@ -87,7 +107,16 @@ class Dataset:
     @cached_property
     def subjects(self) -> tuple[str, ...]:
         """The subjects' IDs in order of appearance."""
-        return tuple(dict.fromkeys(self.table["ID"].values.tolist()))
+        return tuple(self.table["ID"].values[self.starts].tolist())
+
+    @cached_property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """Position of each subject's first record, (n_subjects); read-only."""
+        ids = self.table["ID"].values
+        new = np.concatenate([[True], ids[1:] != ids[:-1]])[: len(ids)]
+        starts = np.flatnonzero(new).astype(np.int64)
+        starts.flags.writeable = False
+        return starts
 
     @property
     def n_subjects(self) -> int:
@@ -108,15 +137,16 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over values, names and units; the same for the same data in any file."""
-        return _digest(self.table, self.units, np.ones(self.table.sizes["record"], dtype=bool))
+        """SHA-256 over values, names, units and carry; the same for the same data in any file."""
+        return _digest(self, slice(None))
 
     @cached_property
     def subject_fingerprints(self) -> Mapping[str, str]:
         """One fingerprint for each subject's records, by ID."""
-        ids = self.table["ID"].values
+        ends = [*self.starts[1:].tolist(), None]
+        parts = zip(self.subjects, self.starts.tolist(), ends, strict=True)
         return MappingProxyType(
-            {subject: _digest(self.table, self.units, ids == subject) for subject in self.subjects}
+            {subject: _digest(self, slice(low, high)) for subject, low, high in parts}
         )
 
     def select(self, ids: Iterable[object]) -> Dataset:
@@ -142,23 +172,75 @@ class Dataset:
         warnings = tuple(p for p in self.warnings if p.id is None or p.id in wanted)
         return replace(self, table=self.table.isel(record=keep), warnings=warnings)
 
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """Names of the covariates that change within a subject."""
+        return tuple(name for name in self.covariates if _changes(self, name).any())
+
     def covariate_table(self) -> pd.DataFrame:
-        """One row per subject (index ID), one column per covariate; units in ``.attrs``."""
-        first = np.unique(self.table["ID"].values, return_index=True)[1]
-        first.sort()
+        """One row per subject (index ID), one column per covariate; units in ``.attrs``.
+
+        A covariate that changes within a subject has its value at the subject's first record; all
+        of its values are in :meth:`parameter_rows`.
+        """
         frame = pd.DataFrame(
-            {name: self.table[name].values[first] for name in self.covariates},
+            {name: self.table[name].values[self.starts] for name in self.covariates},
             index=pd.Index(list(self.subjects), name="ID"),
         )
         frame.attrs["units"] = dict(self.units.covariates)
         return frame
 
+    def parameter_rows(
+        self, *, covariates: Iterable[str] | None = None, occasions: bool = True
+    ) -> ParameterRows:
+        """The distinct sets of covariates and occasion in each subject, and when each governs.
+
+        One row per combination that occurs in the subject, in order of first use; a single one per
+        subject where nothing changes. Under ``"nonmem"`` and ``"nocb"`` a record's row governs the
+        interval that ends at the record, under ``"locf"`` from the record on. A change of OCC
+        follows the same rule, and that of ``"nonmem"`` where carry is None or ``"linear"``.
+
+        Under ``"linear"`` an interval over which a covariate changes is cut into equal pieces, each
+        with the covariate at its middle as a row: at least 4, at most 64, so many that no
+        covariate changes by more than 2 % of its value (the smaller of the interval's two) within
+        a piece. Replacing the line by its midpoints is second-order accurate in the length of a
+        piece. A record's own values hold for its dose and for the outputs read at it.
+
+        Parameters
+        ----------
+        covariates
+            Those that matter; all of them if None. Others cost nothing, whether they change or not.
+        occasions
+            Whether OCC matters.
+
+        Raises
+        ------
+        SettingError
+            When a name is not that of a covariate.
+        """
+        names = self.covariates if covariates is None else tuple(dict.fromkeys(covariates))
+        unknown = [name for name in names if name not in self.covariates]
+        if unknown:
+            raise SettingError(
+                f"The data have no covariate {', '.join(unknown)}; they have "
+                f"{', '.join(self.covariates) or 'none'}."
+            )
+        used = ["TIME", "EVID", *(["OCC"] if occasions and "OCC" in self.table else [])]
+        return rows_of(
+            {name: self.table[name].values for name in used},
+            {name: self.table[name].values for name in names},
+            starts=self.starts,
+            carry=self.carry,
+            units={name: self.units.covariate(name) or "1" for name in names},
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """The table as a data frame (index: row of the source); ``read_dataset`` reads it back.
 
-        Concentrations are on the natural scale, so `log_dv` is not needed to read it back.
+        Concentrations are on the natural scale, so `log_dv` is not needed to read it back; `carry`
+        is, where a covariate changes.
         """
-        names = (*COLUMNS, *self.covariates)
+        names = [str(name) for name in self.table.data_vars]
         frame = pd.DataFrame(
             {name: self.table[name].values.copy() for name in names},
             index=pd.Index(self.table["record"].values, name="row"),
@@ -176,6 +258,8 @@ class Dataset:
             "warnings": json.dumps([_problem_to_dict(problem) for problem in self.warnings]),
             "fingerprint": self.fingerprint,
         }
+        if self.carry is not None:
+            copy.attrs["carry"] = self.carry
         return copy
 
     @classmethod
@@ -202,6 +286,7 @@ class Dataset:
             covariates=tuple(name for name, _ in units.covariates),
             unused_columns=tuple(json.loads(attrs["unused_columns"])),
             warnings=tuple(Problem(**fields) for fields in json.loads(attrs["warnings"])),
+            carry=None if attrs.get("carry") is None else str(attrs["carry"]),
         )
         if dataset.fingerprint != attrs["fingerprint"]:
             raise _refusal(
@@ -221,11 +306,44 @@ def _some(subjects: tuple[str, ...], most: int = 10) -> str:
     return ", ".join(subjects[:most]) + more
 
 
+def _changes(dataset: Dataset, name: str) -> BoolArray:
+    """Records whose covariate is not that of the subject's previous record."""
+    values = dataset.table[name].values
+    changed = np.concatenate([[False], values[1:] != values[:-1]])
+    changed[dataset.starts] = False
+    return changed
+
+
+def _check_subjects(dataset: Dataset) -> None:
+    """Refuse what `read_dataset` refuses with more detail, in tables made elsewhere."""
+    table = dataset.table
+    if len(set(dataset.subjects)) < dataset.n_subjects:
+        again = next(one for one in dataset.subjects if dataset.subjects.count(one) > 1)
+        raise _refusal(
+            "The table",
+            f"The records of ID {again} do not stand together.",
+            "Put all records of one subject together.",
+        )
+    for name in dataset.covariates:
+        absent = ~np.isfinite(table[name].values)
+        changed = _changes(dataset, name) if dataset.carry is None else np.zeros_like(absent)
+        rule = f"Set carry: {carry_choices()}."
+        for wrong, finding, remedy in (
+            (absent, "has no finite value", "Give every record a value."),
+            (changed, "changes within the subject, but carry is None,", rule),
+        ):
+            if wrong.any():
+                at = int(np.argmax(wrong))
+                where = f"row {table['record'].values[at]}, ID {table['ID'].values[at]}"
+                raise _refusal("The table", f"The covariate {name} {finding} in {where}.", remedy)
+
+
 def _locked(table: xr.Dataset, units: Units, covariates: tuple[str, ...]) -> xr.Dataset:
     """A copy with the columns in standard order, of standard types, arrays read-only."""
     attrs = {"log_dv": int(table.attrs.get("log_dv", 0))}
     variables = {}
-    for name in (*COLUMNS, *covariates):
+    standard = [name for name, spec in COLUMNS.items() if spec.always or name in table]
+    for name in (*standard, *covariates):
         spec = COLUMNS.get(name)
         kind = "str" if name == "ID" else "int64" if spec and spec.integer else "float64"
         values = np.array(table[name].values, dtype=kind)
@@ -239,10 +357,13 @@ def _locked(table: xr.Dataset, units: Units, covariates: tuple[str, ...]) -> xr.
     return locked
 
 
-def _digest(table: xr.Dataset, units: Units, keep: BoolArray) -> str:
+def _digest(dataset: Dataset, keep: slice) -> str:
     """SHA-256 of the kept records; independent of the covariates' order and of row numbers."""
+    table = dataset.table
     digest = hashlib.sha256()
-    digest.update(json.dumps(sorted(units.to_dict().items())).encode())
+    digest.update(json.dumps(sorted(dataset.units.to_dict().items())).encode())
+    if dataset.carry is not None:
+        digest.update(f"|carry|{dataset.carry}|".encode())
     for name in sorted(str(name) for name in table.data_vars):
         values = table[name].values[keep]
         digest.update(f"|{name}|{values.size}|".encode())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from popk.dataset.carry import carry_covariates, check_carry
 from popk.dataset.checks_events import check_codes, check_events
 from popk.dataset.checks_observations import check_observations
 from popk.dataset.checks_plausibility import check_plausibility
@@ -28,13 +29,17 @@ def read_dataset(
     units: Mapping[str, str] | Units,
     columns: Mapping[str, str] | None = None,
     log_dv: bool = False,
+    carry: str | None = None,
 ) -> Dataset:
     """Read and check a NONMEM-style event table.
 
     Required columns: ID, TIME, EVID, AMT, DV. Optional, with what an absent column or an empty
-    cell means: MDV (1 unless EVID is 0), CMT (1), RATE (0), ADDL (0), II (0), SS (0), CENS (0;
-    BLQ is another name of it) and LLOQ (none). A cell that is empty, ``.`` or ``NA`` is
-    missing. Header names match in any case. Records keep the order of the file.
+    cell means: MDV (1 unless EVID is 0), CMT (0, the default: doses into compartment 1,
+    observations of the first output), RATE (0), ADDL (0), II (0), SS (0), CENS (0; BLQ is another
+    name of it) and LLOQ (none). OCC, the occasion, and DVID, which of the model's outputs a record
+    observes (from 1), are read where the table has them; OCC then stands on every record and DVID
+    on every observation. A cell that is empty, ``.`` or ``NA`` is missing. Header names match in
+    any case. Records keep the order of the file.
 
     Observations are the records with EVID 0 and MDV 0; records with EVID 0 and MDV 1 are kept
     as times at which a prediction may be asked. Where CENS is 1 the concentration lies below
@@ -56,6 +61,18 @@ def read_dataset(
     log_dv
         Whether DV holds natural logarithms of the concentration. It is stored exponentiated,
         and ``table.attrs["log_dv"]`` is 1. LLOQ is a concentration all the same.
+    carry
+        How a covariate that changes within a subject holds between records:
+
+        - ``"nonmem"``: that of the record at the end of an interval governs the interval;
+        - ``"locf"``: the last record's value holds until the next one;
+        - ``"nocb"``: the next known value governs backwards (as ``"nonmem"``, but records whose
+          covariate is blank do not count);
+        - ``"linear"``: interpolated between records with known values, constant beyond.
+
+        With None a change is an error. Blank cells of a covariate are filled by the last three
+        rules and are errors otherwise. Blanks before the first known value (``"locf"``) or after
+        the last (``"nocb"``) take the nearest known value, with a warning.
 
     Returns
     -------
@@ -66,32 +83,37 @@ def read_dataset(
     ------
     DataError
         When the table cannot be used; the text lists everything found, with row, ID and column.
+    SettingError
+        When `carry` is none of the rules.
     UnitError
         When `units` is incomplete or names an unknown unit.
     TypeError
         When `source` is neither a path nor a data frame.
     """
+    check_carry(carry)
     known = Units.parse(units)
     text = read_text(source)
     located = locate(text.header, known, text.problems, columns=columns)
     records = parse_records(text, located, known)
     check_codes(records)
     check_subjects(records)
+    covariates = carry_covariates(records, carry)
     check_events(records)
     check_observations(records, log_dv=log_dv)
     if not text.problems.errors:
         check_plausibility(records, log_dv=log_dv)
     text.problems.raise_if_errors()
     return Dataset(
-        table=_table(records, log_dv),
+        table=_table(records, covariates, log_dv),
         units=known,
         covariates=records.covariates,
         unused_columns=located.unused,
         warnings=text.problems.warnings,
+        carry=carry,
     )
 
 
-def _table(records: Records, log_dv: bool) -> xr.Dataset:
+def _table(records: Records, covariates: Mapping[str, FloatArray], log_dv: bool) -> xr.Dataset:
     """The accepted records with defaults in place and ignored cells left out."""
     dose = records.gives_dose
     concentration, limit = _concentrations(records, log_dv)
@@ -101,14 +123,16 @@ def _table(records: Records, log_dv: bool) -> xr.Dataset:
         "EVID": records["EVID"].values,
         "DV": concentration,
         "MDV": records.missing_dv,
-        "CMT": records["CMT"].filled(1),
+        "CMT": records["CMT"].filled(0),
         "CENS": records.is_censored,
         "LLOQ": limit,
     }
     for name in ("AMT", "RATE", "ADDL", "II", "SS"):
         values[name] = np.where(dose, records[name].filled(0), 0.0)
-    values |= {name: records[name].values for name in records.covariates}
-    variables = {name: ("record", values[name]) for name in (*COLUMNS, *records.covariates)}
+    optional = (name for name, spec in COLUMNS.items() if not spec.always and records[name].given)
+    values |= {name: records[name].filled(0) for name in optional}
+    values |= covariates
+    variables = {name: ("record", value) for name, value in values.items()}
     return xr.Dataset(
         variables, coords={"record": list(records.rows)}, attrs={"log_dv": int(log_dv)}
     )

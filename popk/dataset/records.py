@@ -117,20 +117,32 @@ class Records:
         severity: Severity = "error",
     ) -> None:
         """Report every record of `where`; ``{value}`` in the finding is the cell's text."""
+        for at in np.flatnonzero(where).tolist():
+            self.report(at, column, finding, remedy=remedy, severity=severity)
+
+    def report(
+        self,
+        at: int,
+        column: str,
+        finding: str,
+        *,
+        remedy: str,
+        severity: Severity = "error",
+    ) -> None:
+        """Report one record; ``{value}`` in the finding is the cell's text."""
         cells = self[column]
         alias = "" if cells.label.upper() == column.upper() else f" (the table's {cells.label})"
-        for at in np.flatnonzero(where):
-            said = finding.replace("{value}", cells.text[at] or "missing")
-            self.problems.add(
-                Problem(
-                    f"{column}{alias} {said}",
-                    severity,
-                    self.rows[at],
-                    self.ids[at] or None,
-                    column,
-                    remedy,
-                )
+        said = finding.replace("{value}", cells.text[at] or "missing")
+        self.problems.add(
+            Problem(
+                f"{column}{alias} {said}",
+                severity,
+                self.rows[at],
+                self.ids[at] or None,
+                column,
+                remedy,
             )
+        )
 
     def reject(self, where: BoolArray, column: str, finding: str, *, remedy: str) -> None:
         """Report these cells as errors and take them as unreadable in every later check."""

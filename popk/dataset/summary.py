@@ -34,11 +34,22 @@ def _entries(dataset: Dataset) -> list[tuple[str, str]]:
         ("observations", _observations(dataset)),
         ("time", _range(dataset.table["TIME"].values, dataset.units.time)),
     ]
-    covariates = dataset.covariate_table()
+    covariates, varying = dataset.covariate_table(), dataset.varying
     for name in dataset.covariates:
         unit = dataset.units.covariate(name) or "1"
         values = covariates[name].to_numpy()
-        entries.append((name, f"median {np.median(values):g}, {_range(values, unit)}"))
+        median, span = f"{np.median(values):g}", _range(dataset.table[name].values, unit)
+        text = f"median {median}, {span}"
+        if name in varying:
+            text = (
+                f"changes within subjects ({dataset.carry}), {span}, median at the start {median}"
+            )
+        entries.append((name, text))
+    for name, what in (("OCC", "occasions"), ("DVID", "outputs observed (DVID)")):
+        if name in dataset.table:
+            kept = dataset.is_observation if name == "DVID" else slice(None)
+            numbers = np.unique(dataset.table[name].values[kept]).tolist()
+            entries.append((what, ", ".join(str(number) for number in numbers)))
     if dataset.unused_columns:
         entries.append(("unused columns", ", ".join(dataset.unused_columns)))
     if dataset.warnings:
@@ -64,12 +75,10 @@ def _observations(dataset: Dataset) -> str:
         text += f", measured {_range(measured, dataset.units.concentration)}"
     if censored.any():
         text += f", {int(censored.sum())} BLQ ({100 * censored.sum() / observed.sum():.0f} %)"
-        ids = table["ID"].values
-        only = [
-            s
-            for s in dict.fromkeys(ids[observed].tolist())
-            if censored[observed & (ids == s)].all()
-        ]
+        subject = np.searchsorted(dataset.starts, np.arange(len(observed)), side="right") - 1
+        left = np.bincount(subject[observed & ~censored], minlength=dataset.n_subjects)
+        seen = np.bincount(subject[observed], minlength=dataset.n_subjects)
+        only = [dataset.subjects[k] for k in np.flatnonzero((seen > 0) & (left == 0))]
         if only:
             text += f"; every observation BLQ in ID {', '.join(only)}"
     return text

@@ -13,9 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset, Problems
+from popk.design import Design, check_fit, design_of
 from popk.diagnostics import verdict_of
 from popk.errors import SettingError
-from popk.graph import check_fit
 from popk.individual.decision import Trough, candidate_weeks, longest_interval
 from popk.individual.forecast import Forecast, Present, curve_times_of, forecast, present_of
 from popk.individual.kernel import patients_of
@@ -25,7 +25,7 @@ from popk.individual.posterior import (
     patient_posterior,
     patient_seed,
 )
-from popk.model import PopModel
+from popk.model import ModelError, PopModel
 from popk.population import PopulationDraws, check_seed, dataset_of, model_of, thinned
 from popk.units import Units
 
@@ -101,7 +101,10 @@ def individualise(  # noqa: PLR0913
     Returns
     -------
     DataTree with the groups ``decision`` (subject, week), ``posterior`` (subject, sample,
-    parameter), ``curve`` (subject, point) and ``data``. A patient's ``reliable`` is 0 where the
+    parameter), ``curve`` (subject, point) and ``data``. Where covariates change within a patient,
+    the parameters and covariates are those after the last record, which the forecast keeps. The
+    forecast is of what the fit's data observe, if a concentration, or else of the structure's
+    first output. A patient's ``reliable`` is 0 where the
     result should not be used, and ``note`` says why; the numbers are NaN where there are none.
     ``curve`` has as many points as the patient with the most needs, NaN (``time`` too) after a
     patient's own.
@@ -125,20 +128,21 @@ def individualise(  # noqa: PLR0913
     )
     own = dataset_of(fit)
     dataset = _patients(own, patients)
-    check_fit(model, dataset)
+    design = check_fit(model, dataset)
     total = len(thinned(fit, None))
     population = PopulationDraws.of(fit, min(draws, total))
     known = json.loads(fit.attrs["subject_hashes"])
     # As many as for new patients, so that draws repeat where the fit has fewer.
     chosen = np.linspace(0, total - 1, int(samples)).round().astype(np.int64)
-    presents = present_of(model, dataset)
+    presents = present_of(model, dataset, output=_output(model, own, design))
+    _check_last_doses(presents)
     found: list[xr.Dataset] = []
     for index, patient in enumerate(patients_of(population, dataset)):
         subject = patient.subject
         in_fit = known.get(subject) == dataset.subject_fingerprints[subject]
         rng = patient_seed(seed, subject)
         posterior = (
-            cohort_posterior(fit, subject, chosen)
+            cohort_posterior(fit, subject, chosen, patient.covariates)
             if in_fit
             else patient_posterior(population, patient, samples=samples, rng=rng)
         )
@@ -247,6 +251,35 @@ def _patients(own: Dataset, patients: Dataset | Sequence[object] | None) -> Data
     return dataset
 
 
+def _output(model: PopModel, own: Dataset, design: Design) -> int:
+    """The output to forecast, once it is certain that the patients' data observe the fit's."""
+    outputs = model.structure.outputs
+    observed = design_of(model, own).outputs
+    if observed and not set(design.outputs) <= set(observed):
+        raise ModelError(
+            [
+                f"the patients' data observe {outputs[design.outputs[0]].name}, but the fit's "
+                f"observe {outputs[observed[0]].name}, and its residual error is for that."
+            ]
+        )
+    measured = [k for k in observed if outputs[k].dimension == "concentration"]
+    return measured[0] if measured else 0
+
+
+def _check_last_doses(presents: Sequence[Present]) -> None:
+    problems = Problems("the patients")
+    for present in presents:
+        if present.amount == 0:
+            problems.error(
+                f"The last dose, at TIME {present.time:g}, has AMT 0 (the steady state of an "
+                "infusion), so there is no dose to repeat and no interval to choose.",
+                "Give the doses since, or leave this patient out.",
+                id=present.subject,
+                column="AMT",
+            )
+    problems.raise_if_errors()
+
+
 def _one(
     model: PopModel,
     present: Present,
@@ -275,7 +308,7 @@ def _one(
     return xr.Dataset(
         {
             **{name: ((), value) for name, value in scalars.items()},
-            "parameters": (("sample", "parameter"), posterior.parameters),
+            "parameters": (("sample", "parameter"), posterior.parameters[:, present.row]),
             "troughs": (("sample", "week"), seen.troughs),
             "troughs_sustained": (("sample", "week"), seen.sustained),
             "time": ("point", seen.curve_times),

@@ -9,10 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
-from popk.graph import covariate_values
+from popk.design import design_of
 from popk.model import PopModel
-from popk.structure import Events, ensemble, events_of
-from popk.structure.events import DOSE, OBSERVE, RESET
+from popk.structure import Events, Solver
+from popk.structure.events import (
+    AMOUNT,
+    COMPARTMENT,
+    DOSE,
+    INTERVAL,
+    KIND,
+    OBSERVE,
+    OUTPUT,
+    PLACE,
+    RATE,
+    REPEATS,
+    RESET,
+    ROW,
+    STEADY,
+    TIME,
+    WHAT,
+)
 
 __all__ = ["Forecast", "Present", "curve_times_of", "forecast", "present_of"]
 
@@ -26,17 +42,23 @@ _BESIDE = 1e-6  # from a bolus to the points before and after it, relative to th
 class Present:
     """Where a patient stands: everything up to the last dose, and that dose.
 
-    Times and amounts in the units of the data. ``history`` begins at the last reset (EVID 3 or 4),
-    before which nothing counts. ``usual_interval`` is the median of the intervals between doses
-    (NaN with a single dose).
+    Times and amounts in the units of the data. ``history`` holds the doses since the last reset
+    (EVID 3 or 4), before which nothing counts, and the changes of the row of parameters; ``row`` is
+    the row that holds in the end. ``rate`` of the last dose as in the data (0 at once, below 0
+    where the rate or duration is a parameter); ``compartment`` counts from 0. ``output`` is the
+    index of the structure's output that is forecast. ``usual_interval`` is the median of the
+    intervals between doses (NaN with a single one that is not at steady state). ``covariates`` are
+    those of the last record.
     """
 
     subject: str
     history: Events
     time: float
     amount: float
-    duration: float
+    rate: float
     compartment: int
+    row: int
+    output: int
     usual_interval: float
     n_observations: int
     n_blq: int
@@ -58,34 +80,39 @@ class Forecast:
     curve_times: Floats
 
 
-def present_of(model: PopModel, dataset: Dataset) -> list[Present]:
-    """The present state of each patient; every one must have a dose, after its last reset."""
-    events = events_of(dataset, n_compartments=len(model.structure.compartments))
-    covariates = {name: dataset.covariate_table()[name] for name in dataset.covariates}
-    used = set(covariate_values(model, dataset)) | set(covariates)
+def present_of(model: PopModel, dataset: Dataset, *, output: int = 0) -> list[Present]:
+    """The present state of each patient; every one must have a dose, after its last reset.
+
+    ``output`` is the index of the structure's output to forecast.
+    """
+    design = design_of(model, dataset)
     ids = dataset.table["ID"].values
+    ends = np.append(dataset.starts[1:], len(ids)) - 1
+    latest = {name: dataset.table[name].values[ends] for name in sorted(dataset.covariates)}
     found = []
     for index, subject in enumerate(dataset.subjects):
-        history = _since_last_reset(events.subject(index))
+        history = _since_last_reset(design.events.subject(index))
         times, source = _given(history)
         last = source[int(np.argmax(times))]
-        gaps = np.diff(np.sort(times))
-        mine = ids == subject
-        observed = dataset.is_observation & mine
+        gaps = np.concatenate([np.diff(np.sort(times)), history.interval[history.steady > 0]])
+        switches = history.place[history.kind == ROW]
+        observed = dataset.is_observation & (ids == subject)
         found.append(
             Present(
                 subject=subject,
                 history=history,
                 time=float(times.max()),
                 amount=float(history.amount[last]),
-                duration=float(history.duration[last]),
+                rate=float(history.rate[last]),
                 compartment=int(history.compartment[last]),
+                row=int(switches[-1]) if len(switches) else 0,
+                output=output,
                 usual_interval=float(np.median(gaps[gaps > 0]))
                 if np.any(gaps > 0)
                 else float("nan"),
                 n_observations=int(observed.sum()),
                 n_blq=int((dataset.table["CENS"].values[observed] == 1).sum()),
-                covariates={name: float(covariates[name].loc[subject]) for name in sorted(used)},
+                covariates={name: float(values[index]) for name, values in latest.items()},
             )
         )
     return found
@@ -96,12 +123,14 @@ def forecast(
 ) -> Forecast:
     """True concentrations of one patient under samples of its parameters.
 
+    Covariates stay from now on as they are at the last record.
+
     Parameters
     ----------
     model
         The model.
     parameters
-        Samples (n_samples, m).
+        Samples (n_samples, n_rows, m).
     present
         The patient's state.
     intervals
@@ -110,20 +139,16 @@ def forecast(
         Number of evenly spaced times of the curve, to which `curve_times_of` adds others.
     """
     curve_times = curve_times_of(present, intervals, points)
-    once = _observed_at(present.history, np.concatenate([present.time + intervals, curve_times]))
-    order = np.argsort(np.concatenate([present.time + intervals, curve_times]), kind="stable")
-    solved, _ = ensemble(model.structure, parameters, model.structure.prepare(once))
-    values = np.empty_like(solved)
-    values[:, order] = solved
+    times = np.concatenate([present.time + intervals, curve_times])
+
+    def solved(events: Events) -> Floats:
+        return Solver(model.structure, events).ensemble(parameters).value
+
+    values = np.empty((len(parameters), len(times)))
+    order = np.argsort(times, kind="stable")
+    values[:, order] = solved(_observed_at(present.history, times, present.output))
     n = len(intervals)
-    sustained = [
-        ensemble(
-            model.structure,
-            parameters,
-            model.structure.prepare(_kept_up(present, float(interval))),
-        )[0][:, 0]
-        for interval in intervals
-    ]
+    sustained = [solved(_kept_up(present, float(interval)))[:, 0] for interval in intervals]
     # What the solver gave up on is infinite, and must not count as above a target.
     values = np.where(np.isfinite(values), values, np.nan)
     kept_up = np.stack(sustained, axis=1)
@@ -138,12 +163,13 @@ def curve_times_of(present: Present, intervals: Floats, points: int) -> Floats:
     the end of every infusion, just before and just after every bolus, and each interval's end.
     """
     times, source = _given(present.history)
-    duration = present.history.duration[source]
+    rate, amount = present.history.rate[source], present.history.amount[source]
     start, end = float(times.min()), present.time + float(intervals[-1])
-    bolus = times[duration == 0]
+    bolus, infused = times[rate == 0], times[rate != 0]
     beside = _BESIDE * np.maximum(1.0, np.abs(bolus))
-    infused, lasting = times[duration > 0], duration[duration > 0]
-    turns = [bolus - beside, bolus + beside, infused, infused + lasting, present.time + intervals]
+    known = rate > 0  # the others end when the parameters say
+    ended = times[known] + amount[known] / rate[known]
+    turns = [bolus - beside, bolus + beside, infused, ended, present.time + intervals]
     every = np.concatenate([np.linspace(start, end, points), *turns])
     return np.unique(every.clip(start, end))
 
@@ -158,60 +184,45 @@ def _given(events: Events) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _since_last_reset(events: Events) -> Events:
-    """A subject's doses after the last reset, which wipes out all before it."""
+    """A subject's doses after the last reset, which wipes out all before it, and its rows."""
     resets = np.flatnonzero(events.kind == RESET)
     begin = int(resets[-1]) + 1 if len(resets) else 0
-    mask = events.kind == DOSE
-    mask[:begin] = False
-    return _keep(events, mask)
+    kept = np.isin(events.kind, (DOSE, ROW))
+    kept[:begin] = False
+    number, code = events.number[kept], events.code[kept]
+    before = np.flatnonzero(events.kind[:begin] == ROW)
+    if len(before):
+        # The row that held at the reset holds on; TIME may have started again since.
+        held, place = np.zeros((1, 4)), events.code[before[-1:]]
+        held[0, TIME] = number[:, TIME].min(initial=0.0) - 1.0
+        number, code = np.vstack([held, number]), np.vstack([place, code])
+    return _one(number, code, events.rows)
 
 
 def _kept_up(present: Present, interval: float) -> Events:
     """The history, then more doses at an interval, and the trough after the last of them."""
     first = present.time + interval
-    more = Events(
-        np.array([0, 1]),
-        np.array([first]),
-        np.array([DOSE]),
-        np.array([present.amount]),
-        np.array([present.duration]),
-        np.array([interval]),
-        np.array([SUSTAINED_DOSES]),
-        np.array([present.compartment]),
-        np.array([-1]),
-    )
-    last = first + SUSTAINED_DOSES * interval
-    return _observed_at(_join(present.history, more), np.array([last]))
+    number, code = np.zeros((1, 4)), np.zeros((1, 7), dtype=np.int64)
+    number[0, [TIME, AMOUNT, RATE, INTERVAL]] = first, present.amount, present.rate, interval
+    code[0, [KIND, COMPARTMENT, REPEATS]] = DOSE, present.compartment, SUSTAINED_DOSES
+    code[0, [STEADY, PLACE, OUTPUT]] = 0, present.row, -1
+    history = present.history
+    more = _one(np.vstack([history.number, number]), np.vstack([history.code, code]), history.rows)
+    return _observed_at(more, np.array([first + SUSTAINED_DOSES * interval]), present.output)
 
 
-def _observed_at(events: Events, times: Floats) -> Events:
-    """The same events, observed at the given times (before a dose at the same time)."""
+def _observed_at(events: Events, times: Floats, output: int) -> Events:
+    """The same events, an output observed at the given times (before a dose at the same time)."""
     n = len(times)
-    zeros, none = np.zeros(n), np.zeros(n, dtype=np.int64)
-    watching = Events(
-        np.array([0, n]),
-        np.asarray(times, dtype=float),
-        np.full(n, OBSERVE),
-        zeros,
-        zeros,
-        zeros,
-        none,
-        none,
-        np.arange(n),
-    )
-    joined = _join(watching, events)
-    order = np.argsort(joined.time, kind="stable")
-    parts = [np.ascontiguousarray(column[order]) for column in joined[1:]]
-    output = np.where(parts[1] == OBSERVE, np.cumsum(parts[1] == OBSERVE) - 1, -1)
-    return Events._make([joined.first, *parts[:-1], output])
+    number, code = np.zeros((n, 4)), np.zeros((n, 7), dtype=np.int64)
+    number[:, TIME], code[:, KIND], code[:, WHAT] = times, OBSERVE, output
+    number, code = np.vstack([number, events.number]), np.vstack([code, events.code])
+    order = np.argsort(number[:, TIME], kind="stable")
+    number, code = number[order], code[order]
+    code[code[:, KIND] == OBSERVE, OUTPUT] = np.arange(n)
+    return _one(number, code, events.rows)
 
 
-def _join(left: Events, right: Events) -> Events:
-    size = len(left.time) + len(right.time)
-    parts = [np.concatenate(pair) for pair in zip(left[1:], right[1:], strict=True)]
-    return Events._make([np.array([0, size]), *parts])
-
-
-def _keep(events: Events, mask: NDArray[np.bool_]) -> Events:
-    parts = [np.ascontiguousarray(column[mask]) for column in events[1:]]
-    return Events._make([np.array([0, int(mask.sum())]), *parts])
+def _one(number: Floats, code: NDArray[np.int64], rows: NDArray[np.int64]) -> Events:
+    """Events of one subject."""
+    return Events(np.array([0, len(number)], dtype=np.int64), rows, number, code)

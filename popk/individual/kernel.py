@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
 from popk.dataset import Dataset
-from popk.graph import Observations, covariate_values, observations
+from popk.design import Observations, design_of, observations
 from popk.population import PopulationDraws
 from popk.statistics import NUMPY, prediction_slopes
-from popk.structure import Events, ensemble, events_of
+from popk.structure import Solver
 
 __all__ = ["Modes", "Patient", "Proposals", "find_modes", "patients_of", "propose"]
 
@@ -46,16 +46,16 @@ class Patient:
     ----------
     subject
         ID.
-    events
-        Doses and observation times, prepared for the structure.
+    solver
+        The structure, ready to be solved for the patient's doses and observation times.
     observed
         Observations; may be empty.
     covariates
-        Value (1) of each covariate that the model uses.
+        Value of each covariate that the model uses, (n_rows): more than one row where they change.
     """
 
     subject: str
-    events: Events
+    solver: Solver
     observed: Observations
     covariates: Mapping[str, Floats]
 
@@ -65,8 +65,8 @@ class Modes:
     """Conditional modes of a patient's z under each population draw.
 
     ``z`` (S, k); ``precision`` (S, k, k), the Gauss-Newton curvature there, and ``quantified``
-    (S, k, k), the same without observations below their limit; ``expected`` (S, m), the log
-    parameters without random effects.
+    (S, k, k), the same without observations below their limit; ``expected`` (S, n_rows, m), the
+    log parameters without random effects.
     """
 
     z: Floats
@@ -79,8 +79,8 @@ class Modes:
 class Proposals:
     """J proposals for each population draw, with their importance weights.
 
-    ``z`` (S, J, k); ``parameters`` (S, J, m); ``log_weight`` (S, J), the log of likelihood times
-    prior over proposal density.
+    ``z`` (S, J, k); ``parameters`` (S, J, n_rows, m); ``log_weight`` (S, J), the log of likelihood
+    times prior over proposal density.
     """
 
     z: Floats
@@ -96,23 +96,23 @@ class Proposals:
 def patients_of(population: PopulationDraws, dataset: Dataset) -> list[Patient]:
     """The patients of a dataset (whose fit to the model has been checked)."""
     model = population.model
-    events = events_of(dataset, n_compartments=len(model.structure.compartments))
-    covariates = covariate_values(model, dataset)
+    design = design_of(model, dataset)
     observed = observations(dataset)
     found, start = [], 0
     for index, subject in enumerate(dataset.subjects):
-        own = events.subject(index)
+        own = design.events.subject(index)
         end = start + own.n_outputs
         part = Observations._make(column[start:end] for column in observed)
-        values = {name: value[index : index + 1] for name, value in covariates.items()}
-        found.append(Patient(subject, model.structure.prepare(own), part, values))
+        rows = slice(*design.rows.first[index : index + 2])
+        values = {name: value[rows] for name, value in design.covariates.items()}
+        found.append(Patient(subject, Solver(model.structure, own), part, values))
         start = end
     return found
 
 
 def find_modes(population: PopulationDraws, patient: Patient) -> Modes:
     """Conditional mode of z under every population draw, by damped Gauss-Newton steps."""
-    expected = population.expected(patient.covariates)[:, 0]
+    expected = population.expected(patient.covariates)
     size, k = population.omega.shape
     z = np.zeros((size, k))
     state = _density(population, patient, expected, z, np.arange(size))
@@ -161,7 +161,6 @@ def propose(
         Random numbers.
     """
     size, k = modes.z.shape
-    model = population.model
     if k == 0:
         each = 1
     normal = rng.standard_normal((size, each, k))
@@ -181,9 +180,8 @@ def propose(
     share = [len(range(c, each, len(factors))) / each for c in range(len(factors))]
     log_proposal = logsumexp(parts, axis=0, b=np.reshape(share, (-1, 1, 1)))
     eta = population.omega[:, None, :] * z
-    theta = population.parameters(modes.expected[:, None, :], eta)
-    flat = theta.reshape(size * each, -1)
-    prediction, _ = ensemble(model.structure, flat, patient.events)
+    theta = population.parameters(modes.expected[:, None], eta[:, :, None])
+    prediction = patient.solver.ensemble(theta.reshape(size * each, *theta.shape[2:])).value
     sigma = {name: np.repeat(value, each, axis=0) for name, value in population.sigma.items()}
     likelihood = _likelihood(population, patient, prediction, sigma).reshape(size, each)
     prior = -0.5 * (z**2).sum(axis=-1) - 0.5 * k * _LOG_TWO_PI
@@ -226,14 +224,15 @@ def _density(
     model = population.model
     omega = population.omega[rows]
     sigma = {name: value[rows] for name, value in population.sigma.items()}
-    chosen = PopulationDraws(model, {n: v[rows] for n, v in population.values.items()})
-    theta = chosen.parameters(expected[rows], omega * z)
-    prediction, by_theta = ensemble(model.structure, theta, patient.events, with_gradient=True)
+    chosen = population.taken(rows)
+    theta = chosen.parameters(expected[rows], (omega * z)[:, None])
+    prediction, by_row = patient.solver.ensemble(theta, with_gradient=True)
     value = _likelihood(population, patient, prediction, sigma) - 0.5 * (z**2).sum(axis=1)
     slope, curvature = prediction_slopes(model.error, patient.observed, prediction, sigma)
     positions = population.effect_positions
-    # d prediction / d z = d prediction / d theta * theta * omega
-    by_z = by_theta[:, :, positions] * (theta[:, positions] * omega)[:, None, :]
+    # d prediction / d z = sum over rows of d prediction / d theta * theta * omega
+    by_theta = by_row.reshape(*prediction.shape, *theta.shape[1:])[..., positions]
+    by_z = (by_theta * theta[:, None, :, positions]).sum(axis=2) * omega[:, None, :]
     by_z = np.where(np.isfinite(by_z), by_z, 0.0)
     gradient = np.einsum("so,sok->sk", slope, by_z) - z
     precision = np.einsum("so,sok,sol->skl", curvature, by_z, by_z) + np.eye(z.shape[1])

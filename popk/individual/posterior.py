@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from popk.individual.kernel import Patient, Proposals, find_modes, propose
-from popk.population import PopulationDraws
+from popk.population import PopulationDraws, effects_of
 
 __all__ = [
     "KHAT_LIMIT",
@@ -38,9 +39,10 @@ _REFINED = 40  # … when the first attempt is not good enough
 class PatientPosterior:
     """Equally weighted draws of a patient's parameters.
 
-    ``parameters`` (n_samples, m) in the model's units; ``draw`` (n_samples), the population draw
-    that each goes with; ``khat`` and ``ess`` of the importance weights (NaN where none were used);
-    ``reliable`` says whether they allow the result to be used, and ``note`` why not, in a sentence.
+    ``parameters`` (n_samples, n_rows, m) in the model's units, one row for each distinct set of the
+    patient's covariates; ``draw`` (n_samples), the population draw that each goes with; ``khat``
+    and ``ess`` of the importance weights (NaN where none were used); ``reliable`` says whether they
+    allow the result to be used, and ``note`` why not, in a sentence.
     Where no parameter values explain the patient's data at all, the parameters are NaN.
     """
 
@@ -88,19 +90,21 @@ def patient_posterior(
     log_weight = proposals.log_weight.ravel()
     finite = np.isfinite(log_weight)
     if not finite.any():
-        nowhere = np.full((samples, proposals.parameters.shape[-1]), np.nan)
+        nowhere = np.full((samples, *proposals.parameters.shape[2:]), np.nan)
         none = np.zeros(samples, dtype=np.int64)
         return PatientPosterior(nowhere, none, float("nan"), 0.0, False, _IMPOSSIBLE)
     reliable = bool(_usable(khat, ess))
     weight = np.exp(log_weight - log_weight[finite].max())
     chosen = _systematic(weight / weight.sum(), samples, rng)
     each = proposals.log_weight.shape[1]
-    flat = proposals.parameters.reshape(len(log_weight), -1)
+    flat = proposals.parameters.reshape(len(log_weight), *proposals.parameters.shape[2:])
     note = "" if reliable else _poor(khat, ess)
     return PatientPosterior(flat[chosen], chosen // each, khat, ess, reliable, note)
 
 
-def cohort_posterior(fit: xr.DataTree, subject: str, chosen: NDArray[np.int64]) -> PatientPosterior:
+def cohort_posterior(
+    fit: xr.DataTree, subject: str, chosen: NDArray[np.int64], covariates: Mapping[str, Floats]
+) -> PatientPosterior:
     """Posterior of a patient of the cohort: what the fit itself found.
 
     Parameters
@@ -111,10 +115,19 @@ def cohort_posterior(fit: xr.DataTree, subject: str, chosen: NDArray[np.int64]) 
         ID.
     chosen
         Indices of the draws to take, chain after chain.
+    covariates
+        Value of each covariate that the model uses, (n_rows).
     """
-    values = fit["posterior"]["parameters"].sel(subject=subject)
-    flat = values.transpose("chain", "draw", "parameter").values.reshape(-1, values.shape[-1])
-    return PatientPosterior(flat[chosen], chosen, float("nan"), float(len(np.unique(chosen))), True)
+    n_rows = max([1, *(len(value) for value in covariates.values())])
+    if n_rows == 1:
+        values = fit["posterior"]["parameters"].sel(subject=subject)
+        flat = values.transpose("chain", "draw", "parameter").values.reshape(-1, values.shape[-1])
+        parameters = flat[chosen][:, None, :]
+    else:
+        population = PopulationDraws.of(fit).taken(chosen)
+        eta = effects_of(fit, [subject], chosen)
+        parameters = population.parameters(population.expected(covariates), eta)
+    return PatientPosterior(parameters, chosen, float("nan"), float(len(np.unique(chosen))), True)
 
 
 def _quality(proposals: Proposals) -> tuple[float, float]:

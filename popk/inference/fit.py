@@ -13,13 +13,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
+from popk.design import Design, check_fit, observations
 from popk.diagnostics import convergence_table, judge
-from popk.graph import check_fit, observations
 from popk.individual import find_modes, patients_of, propose
 from popk.inference.nuts import NUTS, Progress
 from popk.inference.progress import silent, terminal_progress
 from popk.model import PopModel
-from popk.population import PopulationDraws, check_seed
+from popk.population import PopulationDraws, check_seed, effects_of, thinned
 from popk.prediction import simulate_rows
 from popk.statistics import NUMPY
 
@@ -62,7 +62,8 @@ def sample(
     A DataTree with the groups
 
     - ``posterior``: population parameters (chain, draw), ``eta`` (…, subject, effect) and
-      ``parameters`` (…, subject, parameter), with units;
+      ``parameters`` (…, subject, parameter), with units; where covariates change within a subject,
+      the latter are those at its first record (`popk.predict` gives all);
     - ``prior``: the population parameters (chain, draw);
     - ``posterior_predictive``: ``IPRED`` and ``DV`` (…, observation) for thinned draws, ``DV``
       with residual error and not cut at the LLOQ;
@@ -91,20 +92,20 @@ def sample(
 def _sample(
     model: PopModel, dataset: Dataset, method: NUTS, seed: int, progress: Progress, began: float
 ) -> xr.DataTree:
-    check_fit(model, dataset)
+    design = check_fit(model, dataset)
     seeds = np.random.SeedSequence(seed).spawn(3)
     posterior, stats = method.run(model, dataset, seed=seed, progress=progress)
     sampled = time.perf_counter()
     progress("checking convergence", 0, 0, 0)
-    posterior = _described(model, posterior)
+    posterior = _described(model, posterior, design)
     fit = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
     fit.attrs = _provenance(model, dataset, method, seed)
     fit["prior"] = xr.DataTree(_prior(model, np.random.default_rng(seeds[0]), posterior))
     fit["data"] = xr.DataTree(dataset.to_xarray())
-    for name, group in _observation_groups(fit, model, dataset, seeds[1]).items():
+    for name, group in _observation_groups(fit, dataset, design, seeds[1]).items():
         fit[name] = xr.DataTree(group)
     progress("integrating out the random effects", 0, 0, 0)
-    marginal = _log_likelihood_subject(fit, model, dataset, np.random.default_rng(seeds[2]))
+    marginal = _log_likelihood_subject(fit, dataset, np.random.default_rng(seeds[2]))
     fit["log_likelihood_subject"] = xr.DataTree(marginal)
     table = convergence_table(posterior)
     fit["convergence"] = xr.DataTree(table)
@@ -114,7 +115,7 @@ def _sample(
     return fit
 
 
-def _described(model: PopModel, posterior: xr.Dataset) -> xr.Dataset:
+def _described(model: PopModel, posterior: xr.Dataset, design: Design) -> xr.Dataset:
     """The variables that have a meaning, in order, with units."""
     names = [p.name for p in model.parameters]
     kept = posterior[[*names, *(n for n in ("eta", "parameters") if n in posterior)]]
@@ -123,7 +124,8 @@ def _described(model: PopModel, posterior: xr.Dataset) -> xr.Dataset:
     for parameter in model.parameters:
         kept[parameter.name].attrs = {"units": parameter.unit, "long_name": parameter.meaning}
     units = {p.name: model.units.of(p.dimension) for p in model.structure.parameters}
-    kept["parameters"].attrs = {"units": json.dumps(units), "long_name": "individual parameters"}
+    which = "individual parameters" + (" at the first record" if design.varies else "")
+    kept["parameters"].attrs = {"units": json.dumps(units), "long_name": which}
     if "eta" in kept:
         kept["eta"].attrs = {"units": "1", "long_name": "random effects on the logarithm"}
     kept.attrs = {"population": json.dumps(names)}
@@ -167,8 +169,10 @@ def _prior(model: PopModel, rng: np.random.Generator, posterior: xr.Dataset) -> 
 
 
 def _observation_groups(
-    fit: xr.DataTree, model: PopModel, dataset: Dataset, seed: np.random.SeedSequence
+    fit: xr.DataTree, dataset: Dataset, design: Design, seed: np.random.SeedSequence
 ) -> dict[str, xr.Dataset]:
+    population = PopulationDraws.of(fit)
+    model = population.model
     table = dataset.table.isel(record=dataset.is_observation)
     coords = {
         "observation": np.arange(dataset.n_observations),
@@ -177,14 +181,9 @@ def _observation_groups(
         "ROW": ("observation", table["record"].values),
     }
     attrs = {"units": model.units.concentration}
-    events = check_fit(model, dataset)
-    parameters = (
-        fit["posterior"]["parameters"].transpose("chain", "draw", "subject", "parameter").values
-    )
-    chains, draws = parameters.shape[:2]
-    theta = parameters.reshape(chains * draws, *parameters.shape[2:])
-    ipred = simulate_rows(model, theta, events)
-    population = PopulationDraws.of(fit)
+    chains, draws = (fit["posterior"].sizes[name] for name in ("chain", "draw"))
+    eta = effects_of(fit, dataset.subjects, thinned(fit, None))
+    ipred = simulate_rows(model, population.row_parameters(design, eta), design.events)
     observed = observations(dataset)
     conditional = model.error.log_likelihood(
         observed.dv, observed.lloq, observed.below, ipred, population.sigma, NUMPY
@@ -218,16 +217,13 @@ def _observation_groups(
 
 
 def _log_likelihood_subject(
-    fit: xr.DataTree, model: PopModel, dataset: Dataset, rng: np.random.Generator
+    fit: xr.DataTree, dataset: Dataset, rng: np.random.Generator
 ) -> xr.Dataset:
     chains, draws = fit["posterior"].sizes["chain"], fit["posterior"].sizes["draw"]
     each = min(draws, max(1, _MARGINAL // chains))
     kept = np.unique(np.linspace(0, draws - 1, each).round().astype(int))
     flat = (np.arange(chains)[:, None] * draws + kept).ravel()
-    everything = PopulationDraws.of(fit)
-    population = PopulationDraws(
-        model, {name: value[flat] for name, value in everything.values.items()}
-    )
+    population = PopulationDraws.of(fit).taken(flat)
     columns = []
     for patient in patients_of(population, dataset):
         modes = find_modes(population, patient)

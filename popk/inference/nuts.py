@@ -109,8 +109,8 @@ class NUTS:
         tree = self._sample(ready, "pilot run", self.pilot, self.pilot, seed, progress)
         posterior = tree["posterior"].to_dataset().stack(all=("chain", "draw"))
         chosen = np.linspace(0, posterior.sizes["all"] - 1, _AVERAGED).astype(int)
-        names = ["parameters", *(name for name, _ in model.error.priors)]
-        thin = posterior[names].isel(all=chosen).transpose("all", "subject", "parameter")
+        names = ["eta", *(parameter.name for parameter in model.parameters)]
+        thin = posterior[names].isel(all=chosen).transpose("all", "subject", "effect")
         draws = [{name: thin[name].values[k] for name in names} for k in range(_AVERAGED)]
         curvature, pull = approximate_likelihood(model, dataset, draws)
         return replace(start, curvature=curvature, pull=pull)

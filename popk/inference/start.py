@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from popk.dataset import Dataset
-from popk.graph import check_fit, observations, subject_of_output
+from popk.design import check_fit, observations
 from popk.model import PopModel
+from popk.population import PopulationDraws
 from popk.statistics import prediction_slopes
-from popk.structure import concentrations_with_gradient
+from popk.structure import Solver
 
 __all__ = ["Start", "approximate_likelihood", "find_start"]
 
@@ -163,28 +164,37 @@ def approximate_likelihood(
     model, dataset
         What is fitted to what.
     draws
-        Points to average over, each with ``parameters`` (n_subjects, m) and the SDs of the
-        residual error.
+        Points to average over, each with the population parameters and, where there are random
+        effects, ``eta`` (n_subjects, n_effects).
 
     Returns
     -------
-    Curvature (n_subjects, m, m) and pull (n_subjects, m).
+    Curvature (n_subjects, m, m) and pull (n_subjects, m). Where a subject has several rows of
+    parameters, the log parameters are the means over its rows, which all move alike: a random
+    effect moves them so, a coefficient of a covariate nearly so.
     """
-    events = check_fit(model, dataset)
-    subject = subject_of_output(events)
+    design = check_fit(model, dataset)
+    solver = Solver(model.structure, design.events)
+    schedule = solver.schedule
+    subject, output, row = schedule.subject_of, schedule.output_of, schedule.row_of
     observed = observations(dataset)
-    n, m = np.shape(draws[0]["parameters"])
+    n, m = dataset.n_subjects, len(model.structure.names)
     curvature, gradient, mean = np.zeros((n, m, m)), np.zeros((n, m)), np.zeros((n, m))
     for draw in draws:
-        theta = np.asarray(draw["parameters"], dtype=float)
-        prediction, by_theta = concentrations_with_gradient(model.structure, theta, events)
-        sigma = {name: np.asarray(draw[name]).reshape(-1) for name, _ in model.error.priors}
+        population = PopulationDraws(
+            model, {p.name: np.reshape(draw[p.name], 1) for p in model.parameters}
+        )
+        eta = np.asarray(draw["eta"])[None] if model.iiv.effects else np.zeros((1, n, 0))
+        theta = population.row_parameters(design, eta)[0]
+        prediction, by_row = solver.run(theta)
+        sigma = {name: value[0] for name, value in population.sigma.items()}
         slope, bend = prediction_slopes(model.error, observed, prediction, sigma)
-        by_log = by_theta * theta[subject]
+        by_log = np.zeros((len(prediction), m))
+        np.add.at(by_log, output, by_row * theta[row])
         outer = bend[:, None, None] * by_log[:, :, None] * by_log[:, None, :]
         np.add.at(curvature, subject, outer)
         np.add.at(gradient, subject, slope[:, None] * by_log)
-        mean += np.log(theta)
+        mean += design.mean_of_rows(np.log(theta))
     size = len(draws)
     curvature, gradient, mean = curvature / size, gradient / size, mean / size
     return curvature, gradient + np.einsum("ijk,ik->ij", curvature, mean)

@@ -66,9 +66,20 @@ class ResidualError(ABC):
         sigma: Mapping[str, Any],
         ops: Operations,
     ) -> Any:
-        """Log likelihood of each observation; ``below`` marks those reported as below ``lloq``."""
-        quantified, censored = self.log_density(dv, lloq, prediction, sigma, ops)
-        return ops.where(below, censored, quantified)
+        """Log likelihood of each observation; ``below`` marks those reported as below ``lloq``.
+
+        Minus infinity, with a slope of zero, where the prediction could not be computed (it is
+        infinite or not a number), or is zero although `needs_positive_prediction`; there an
+        observation below its limit is certain.
+        """
+        known = prediction < np.inf
+        lowest = ops.where(below, 0.0, -np.inf)
+        usable = (prediction > 0) & known if self.needs_positive_prediction else known
+        # What is not used must have a finite derivative all the same: zero times it enters the sum.
+        usual = ops.where(usable, prediction, 1.0)
+        quantified, censored = self.log_density(dv, lloq, usual, sigma, ops)
+        found = ops.where(usable, ops.where(below, censored, quantified), lowest)
+        return ops.where(known, found, -np.inf)
 
 
 class _Gaussian(ResidualError):  # noqa: N818 - an error of measurement, not an exception

@@ -1,16 +1,16 @@
-"""What a structure is: the equations for one subject, with named parameters."""
+"""What a structure is: the equations for one subject, with named parameters and outputs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from popk.structure.events import Events
+from popk.errors import SettingError
 
 type Floats = NDArray[np.float64]
 
@@ -28,25 +28,96 @@ class Parameter:
         follows from the units of the data.
     meaning
         A few words for tables.
+    example
+        A plausible value (mg, L, day), at which the contract tests solve the equations.
     """
 
     name: str
     dimension: str
     meaning: str
+    example: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Something that can be observed: a function of the amounts.
+
+    Parameters
+    ----------
+    name
+        What it is, in lower case (``concentration``).
+    dimension
+        What it measures, in the words of `popk.units.Units.of`.
+    meaning
+        A few words for tables and axes.
+    compartment
+        The compartment (CMT, counted from 1) whose observations are this output, where DVID does
+        not say which; None if none is.
+    """
+
+    name: str
+    dimension: str
+    meaning: str
+    compartment: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dosing:
+    """Which properties of a dose are parameters of the model, by compartment (CMT).
+
+    ``bioavailability=(1,)`` adds the parameter F1, ``lag=(1,)`` ALAG1, ``duration=(2,)`` D2 (of
+    doses with RATE -2) and ``rate=(2,)`` R2 (of doses with RATE -1), as NONMEM names them.
+    """
+
+    bioavailability: tuple[int, ...] = ()
+    lag: tuple[int, ...] = ()
+    duration: tuple[int, ...] = ()
+    rate: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            given = getattr(self, field.name)
+            numbers = (given,) if isinstance(given, int) else tuple(given)
+            object.__setattr__(self, field.name, numbers)
+            if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
+                raise SettingError(
+                    f"Dosing was given {field.name}={given!r}; expected the numbers of "
+                    "compartments, counted from 1."
+                )
+            if len(set(numbers)) < len(numbers):
+                raise SettingError(
+                    f"Dosing was given {field.name}={given!r}, which names a compartment twice."
+                )
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that this adds to a structure, in the order of its last columns."""
+        return (
+            *(Parameter(f"F{c}", "1", f"bioavailability into compartment {c}", 0.7)
+              for c in self.bioavailability),
+            *(Parameter(f"ALAG{c}", "time", f"lag of doses into compartment {c}", 0.2)
+              for c in self.lag),
+            *(Parameter(f"D{c}", "time", f"duration of doses into compartment {c}", 0.6)
+              for c in self.duration),
+            *(Parameter(f"R{c}", "amount/time", f"rate of doses into compartment {c}", 150.0)
+              for c in self.rate),
+        )  # fmt: skip
 
 
 class Structure(ABC):
-    """The pharmacokinetic equations for ONE subject.
+    """The equations for ONE subject.
 
-    A concrete structure is a frozen dataclass. It names its parameters and gives one compiled
-    kernel that fills the concentrations and their gradient from a subject's events; what runs it
-    over cohorts and samples is `popk.structure.solve`.
+    A concrete structure is a frozen dataclass in a file of its own. It names its compartments,
+    parameters and outputs and writes its equations in plain Python, with the functions of
+    `popk.structure.functions`; the engine compiles them, with their exact derivatives.
     """
+
+    dosing: Dosing = Dosing()
 
     @property
     @abstractmethod
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Parameters in the order of the kernel's columns."""
+    def kinetics(self) -> tuple[Parameter, ...]:
+        """Parameters of the equations."""
 
     @property
     @abstractmethod
@@ -55,29 +126,68 @@ class Structure(ABC):
 
     @property
     @abstractmethod
-    def is_linear(self) -> bool:
-        """Whether concentrations are proportional to the dose."""
+    def outputs(self) -> tuple[Output, ...]:
+        """What can be observed; the first is meant where the data do not say."""
 
     @abstractmethod
-    def prepare(self, events: Events) -> Events:
-        """Bring events into the form that the kernel reads (unchanged where it reads runs)."""
+    def rates(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
+        """Rates of change of the amounts (amount/time), without doses and infusions.
 
-    @property
-    @abstractmethod
-    def label(self) -> str:
-        """Name of the compiled kernel."""
-
-    @property
-    @abstractmethod
-    def kernel(self) -> Callable[..., Any]:
-        """The compiled kernel, shared by fitting, simulation and individual posteriors.
-
-        ``(theta, subject, offset, *events, concentration, gradient, with_gradient)`` solves row r
-        of ``theta`` (n_rows, n_parameters) with the prepared events of ``subject[r]`` and writes
-        output k of that subject at ``offset[r] + k`` of ``concentration`` and ``gradient``.
+        Parameters
+        ----------
+        t
+            The time, as in the data.
+        a
+            Amounts, by position and by the names of the compartments (``a.central``).
+        p
+            Values of `kinetics`, by name (``p.CL``).
         """
+
+    @abstractmethod
+    def read(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
+        """The outputs; arguments as for `rates`."""
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Compartments that hold a difference from a baseline, which may be negative."""
+        return ()
+
+    @property
+    def closed_form(self) -> tuple[int, bool] | None:
+        """The closed form that solves `rates`, if one does, else None.
+
+        ``(n, absorption)``: a mammillary model of n compartments, with CL V (n = 1), CL V1 Q V2
+        (n = 2) or CL V1 Q2 V2 Q3 V3 (n = 3) as its first parameters, and, with absorption, KA next
+        and a first-order depot as the first compartment.
+        """
+        return None
+
+    @property
+    def zero_order(self) -> tuple[int, ...]:
+        """Compartments (CMT) whose doses last for a modelled duration, whatever RATE says."""
+        return ()
+
+    @property
+    def is_stiff(self) -> bool:
+        """Whether the time scales lie so far apart that the implicit solver is the better one."""
+        return False
+
+    @property
+    def tolerance(self) -> float:
+        """Relative tolerance of the ODE solver, of each amount in each step."""
+        return 1e-5
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the amounts are proportional to the doses."""
+        return self.closed_form is not None
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All parameters, in the order of theta's columns: `kinetics`, then `dosing`."""
+        return (*self.kinetics, *self.dosing.parameters)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the parameters, in the kernel's order."""
+        """Names of the parameters, in the order of theta's columns."""
         return tuple(parameter.name for parameter in self.parameters)

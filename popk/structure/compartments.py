@@ -1,126 +1,285 @@
-"""One- and two-compartment structures with intravenous bolus or infusion."""
+"""Mammillary structures: a central compartment, none to two peripheral ones, and a depot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, cast, override
+from typing import Any, NamedTuple, override
 
-from popk.errors import SettingError
-from popk.structure import linear, nonlinear
-from popk.structure.base import Parameter, Structure
-from popk.structure.events import Events, expand
-from popk.structure.jit import specialise
-from popk.structure.ode import Equations, integrator
-from popk.structure.rows import linear_rows
+from popk.structure import absorption as absorptions
+from popk.structure import elimination as eliminations
+from popk.structure.absorption import (
+    Absorption,
+    FirstOrder,
+    ParallelFirstOrder,
+    Sequential,
+    Transit,
+    ZeroOrder,
+    route_of,
+    with_durations,
+)
+from popk.structure.base import Dosing, Output, Parameter, Structure
+from popk.structure.checks import check_dosing, check_names, check_part
+from popk.structure.elimination import (
+    DecliningClearance,
+    Elimination,
+    Linear,
+    MichaelisMenten,
+    ParallelMichaelisMenten,
+    TimeVaryingClearance,
+)
 
-_CL = Parameter("CL", "volume/time", "linear clearance")
-_V = Parameter("V", "volume", "volume of distribution")
-_V1 = Parameter("V1", "volume", "central volume")
-_Q = Parameter("Q", "volume/time", "inter-compartmental clearance")
-_V2 = Parameter("V2", "volume", "peripheral volume")
-_VMAX = Parameter("VMAX", "amount/time", "maximum rate of saturable elimination")
-_KM = Parameter("KM", "concentration", "concentration at half of VMAX")
+__all__ = [
+    "Absorption",
+    "DecliningClearance",
+    "Elimination",
+    "FirstOrder",
+    "Linear",
+    "Mammillary",
+    "MichaelisMenten",
+    "OneCompartment",
+    "ParallelFirstOrder",
+    "ParallelMichaelisMenten",
+    "Sequential",
+    "ThreeCompartment",
+    "TimeVaryingClearance",
+    "Transit",
+    "TwoCompartment",
+    "ZeroOrder",
+    "examples",
+]
+
+_Q = "inter-compartmental clearance"
 
 
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """Elimination proportional to the concentration: CL c."""
+class Tissue(NamedTuple):
+    """A peripheral compartment: its name, inter-compartmental clearance and volume."""
+
+    name: str
+    flow: Parameter
+    volume: Parameter
 
 
-@dataclass(frozen=True, slots=True)
-class ParallelMichaelisMenten:
-    """A linear and a saturable path at once: CL c + VMAX c / (KM + c)."""
+_V = Parameter("V", "volume", "volume of distribution", 3.5)
+_V1 = Parameter("V1", "volume", "central volume", 3.5)
+_PERIPHERAL = Tissue(
+    "peripheral",
+    Parameter("Q", "volume/time", _Q, 0.45),
+    Parameter("V2", "volume", "peripheral volume", 2.8),
+)
+_TWO_PERIPHERALS = (
+    Tissue(
+        "peripheral",
+        Parameter("Q2", "volume/time", f"{_Q}, first peripheral", 0.9),
+        Parameter("V2", "volume", "first peripheral volume", 2.0),
+    ),
+    Tissue(
+        "peripheral2",
+        Parameter("Q3", "volume/time", f"{_Q}, second peripheral", 0.15),
+        Parameter("V3", "volume", "second peripheral volume", 2.5),
+    ),
+)
 
 
-type Elimination = Linear | ParallelMichaelisMenten
+@dataclass(frozen=True)
+class Mammillary(Structure):
+    """What `OneCompartment`, `TwoCompartment` and `ThreeCompartment` share.
 
+    The compartments are those of the absorption (``depot``), ``central``, the peripheral ones, and
+    those that the absorption counts last (``depot2``). The parameters are CL (unless elimination is
+    saturable alone) and volumes with NONMEM's names (TRANS4), then those of the elimination, then
+    those of the absorption, then those of the doses.
 
-class _Compartmental(Structure):
-    """What the structures here share: closed form when linear, otherwise the ODE solver."""
+    Source of the equations and of the closed forms: Gibaldi & Perrier, Pharmacokinetics, 2nd
+    edition 1982.
 
-    elimination: Elimination
+    Parameters
+    ----------
+    absorption
+        None: doses go into central. Otherwise `FirstOrder`, `ZeroOrder`, `Sequential`, `Transit` or
+        `ParallelFirstOrder`.
+    elimination
+        `Linear`, `MichaelisMenten`, `ParallelMichaelisMenten`, `TimeVaryingClearance` or
+        `DecliningClearance`.
+    dosing
+        Which properties of the doses are parameters.
+
+    Raises
+    ------
+    SettingError
+        When a part is of another kind, or a compartment of `dosing` does not exist.
+    """
+
+    absorption: Absorption | None = None
+    elimination: Elimination = field(default_factory=Linear)
+    dosing: Dosing = field(default_factory=Dosing)
 
     @property
+    @abstractmethod
+    def volume(self) -> Parameter:
+        """The volume of the central compartment."""
+
+    @property
+    @abstractmethod
+    def tissues(self) -> tuple[Tissue, ...]:
+        """The peripheral compartments."""
+
+    def __post_init__(self) -> None:
+        check_part(self, "absorption", (Absorption, type(None)), "None or one such as FirstOrder()")
+        check_part(self, "elimination", Elimination, "one such as Linear() or MichaelisMenten()")
+        check_part(self, "dosing", Dosing, "Dosing(...), for example Dosing(lag=(1,))")
+        object.__setattr__(self, "dosing", with_durations(self.dosing, self._route))
+        check_dosing(self)
+        check_names(self)
+
+    @property
+    def _route(self) -> Absorption:
+        return route_of(self.absorption)
+
+    @property
+    @override
+    def kinetics(self) -> tuple[Parameter, ...]:
+        meaning = self.elimination.clearance
+        clearance = Parameter("CL", "volume/time", meaning, 0.2)
+        return (
+            *((clearance,) if self.elimination.has_clearance else ()),
+            self.volume,
+            *(parameter for _, flow, volume in self.tissues for parameter in (flow, volume)),
+            *self.elimination.parameters,
+            *self._route.parameters,
+        )
+
+    @property
+    @override
+    def compartments(self) -> tuple[str, ...]:
+        tissues = (tissue.name for tissue in self.tissues)
+        return (*self._route.before, "central", *tissues, *self._route.after)
+
+    @property
+    @override
+    def outputs(self) -> tuple[Output, ...]:
+        has = self.compartments
+        places = ["central", *(tissue.name for tissue in self.tissues)]
+        names = ["concentration", *(f"{place}_concentration" for place in places[1:])]
+        concentrations = (
+            Output(name, "concentration", f"concentration, {place}", has.index(place) + 1)
+            for name, place in zip(names, places, strict=True)
+        )
+        return (*concentrations, *self._route.outputs(has))
+
+    @override
+    def rates(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
+        before, entry, after = self._route.flow(a, p)
+        c = self.concentration(a, p)
+        central = -self.elimination.rate(t, c, p)
+        exchanges = []
+        for name, flow, volume in self.tissues:
+            tissue = getattr(a, name) / getattr(p, volume.name)
+            exchanges.append(getattr(p, flow.name) * (c - tissue))
+            central = central - exchanges[-1]
+        if entry is not None:
+            central = central + entry
+        return (*before, central, *exchanges, *after)
+
+    @override
+    def read(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
+        tissues = (getattr(a, name) / getattr(p, volume.name) for name, _, volume in self.tissues)
+        depots = (getattr(a, name) for name in self._route.depots)
+        return (self.concentration(a, p), *tissues, *depots)
+
+    def concentration(self, a: Any, p: Any) -> Any:
+        """Concentration in the central compartment, given amounts and parameters by name."""
+        return a.central / getattr(p, self.volume.name)
+
+    @property
+    @override
+    def closed_form(self) -> tuple[int, bool] | None:
+        depot = self._route.closed_form
+        if depot is None or not isinstance(self.elimination, Linear):
+            return None
+        return 1 + len(self.tissues), depot
+
+    @property
+    @override
     def is_linear(self) -> bool:
-        return isinstance(self.elimination, Linear)
+        return self.elimination.is_linear
 
     @property
-    def label(self) -> str:
-        return f"{type(self).__name__}_{type(self.elimination).__name__}"
-
-    def prepare(self, events: Events) -> Events:
-        return events if self.is_linear else expand(events)
-
-    def _check(self) -> None:
-        if not isinstance(self.elimination, Linear | ParallelMichaelisMenten):
-            raise SettingError(
-                f"{type(self).__name__} was given elimination={self.elimination!r}; "
-                "expected Linear() or ParallelMichaelisMenten()."
-            )
+    @override
+    def zero_order(self) -> tuple[int, ...]:
+        return self._route.zero_order
 
 
 @dataclass(frozen=True)
-class OneCompartment(_Compartmental):
-    """One compartment. Doses go into it (CMT 1) and its concentration is observed."""
+class OneCompartment(Mammillary):
+    """One compartment: CL V.
 
-    elimination: Elimination = field(default_factory=Linear)
-
-    def __post_init__(self) -> None:
-        self._check()
-
-    @property
-    @override
-    def parameters(self) -> tuple[Parameter, ...]:
-        return (_CL, _V) if self.is_linear else (_CL, _V, _VMAX, _KM)
+    See `Mammillary` for the parts. Doses go into central (CMT 1), or, with absorption, into the
+    depot (CMT 1) and central is CMT 2.
+    """
 
     @property
     @override
-    def compartments(self) -> tuple[str, ...]:
-        return ("central",)
+    def volume(self) -> Parameter:
+        return _V
 
     @property
     @override
-    def kernel(self) -> Callable[..., Any]:
-        if self.is_linear:
-            return _closed_form(self.label, linear.one_compartment)
-        return _integrator(self.label, nonlinear.one_compartment, 1, 4)
+    def tissues(self) -> tuple[Tissue, ...]:
+        return ()
 
 
 @dataclass(frozen=True)
-class TwoCompartment(_Compartmental):
-    """A central (CMT 1, observed) and a peripheral compartment (CMT 2)."""
+class TwoCompartment(Mammillary):
+    """A central and a peripheral compartment: CL V1 Q V2.
 
-    elimination: Elimination = field(default_factory=Linear)
-
-    def __post_init__(self) -> None:
-        self._check()
+    See `Mammillary` for the parts.
+    """
 
     @property
     @override
-    def parameters(self) -> tuple[Parameter, ...]:
-        linear_part = (_CL, _V1, _Q, _V2)
-        return linear_part if self.is_linear else (*linear_part, _VMAX, _KM)
+    def volume(self) -> Parameter:
+        return _V1
 
     @property
     @override
-    def compartments(self) -> tuple[str, ...]:
-        return ("central", "peripheral")
+    def tissues(self) -> tuple[Tissue, ...]:
+        return (_PERIPHERAL,)
+
+
+@dataclass(frozen=True)
+class ThreeCompartment(Mammillary):
+    """A central and two peripheral compartments: CL V1 Q2 V2 Q3 V3.
+
+    See `Mammillary` for the parts.
+    """
 
     @property
     @override
-    def kernel(self) -> Callable[..., Any]:
-        if self.is_linear:
-            return _closed_form(self.label, linear.two_compartment)
-        return _integrator(self.label, nonlinear.two_compartment, 2, 6)
+    def volume(self) -> Parameter:
+        return _V1
+
+    @property
+    @override
+    def tissues(self) -> tuple[Tissue, ...]:
+        return _TWO_PERIPHERALS
 
 
-@cache
-def _integrator(label: str, equations: Equations, n: int, m: int) -> Callable[..., Any]:
-    return cast(Callable[..., Any], integrator(equations, n, m, label=label))
-
-
-@cache
-def _closed_form(label: str, subject_kernel: Callable[..., Any]) -> Callable[..., Any]:
-    return specialise(linear_rows, f"closed_form_{label}", subject_kernel=subject_kernel)
+def examples() -> tuple[Structure, ...]:
+    """Each absorption, each elimination and each number of compartments at least once."""
+    dosed = Dosing(bioavailability=(1,), lag=(1,), duration=(2,), rate=(2,))
+    kinds = (OneCompartment, TwoCompartment, ThreeCompartment)
+    return (
+        *(kind() for kind in kinds),
+        *(kind(FirstOrder()) for kind in kinds),
+        *(OneCompartment(absorption) for absorption in absorptions.examples()[2:]),
+        *(TwoCompartment(elimination=elimination) for elimination in eliminations.examples()[1:]),
+        TwoCompartment(FirstOrder(), dosing=dosed),
+        OneCompartment(FirstOrder(), ParallelMichaelisMenten(), dosed),
+        OneCompartment(elimination=MichaelisMenten()),
+        TwoCompartment(ZeroOrder(), DecliningClearance()),
+        TwoCompartment(Transit(2), ParallelMichaelisMenten()),
+        ThreeCompartment(Sequential(), MichaelisMenten()),
+        ThreeCompartment(ParallelFirstOrder(), ParallelMichaelisMenten()),
+    )

@@ -1,4 +1,4 @@
-"""Events as the kernels read them: flat arrays, subjects one after the other."""
+"""Events as the engine reads them: flat arrays, subjects one after the other."""
 
 from __future__ import annotations
 
@@ -7,33 +7,54 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from popk.dataset import Dataset, Problems
+from popk.dataset import Dataset, ParameterRows, Problems
+from popk.structure.base import Structure
 
-OBSERVE, DOSE, RESET, RATE = 0, 1, 3, 5
+__all__ = ["Events", "events_of"]
+
+# Values of KIND.
+OBSERVE, DOSE, RESET, ROW = 0, 1, 2, 3
+# Columns of `Events.number` and of `Events.code`.
+TIME, AMOUNT, RATE, INTERVAL = range(4)
+KIND, COMPARTMENT, REPEATS, STEADY, PLACE, OUTPUT, WHAT = range(7)
+# RATE of a dose whose rate or duration is a parameter of the model.
+MODELLED_RATE, MODELLED_DURATION = -1.0, -2.0
 # Times this close, relative to the later of 1 and the time, are the same time.
 SAME_TIME = 1e-9
 
+type Ints = NDArray[np.int64]
+type Floats = NDArray[np.float64]
+type Bools = NDArray[np.bool_]
+type Table = dict[str, NDArray[Any]]
+
 
 class Events(NamedTuple):
-    """Events of all subjects, in the order in which they happen.
+    """Events of all subjects, in the order in which the records stand.
 
-    Shapes: ``first`` (n_subjects + 1), everything else (n_events). Units are those of the data.
+    Units are those of the data.
 
-    ``kind`` is OBSERVE (write the concentration to ``output``), DOSE (``amount`` into
-    ``compartment``, over ``duration``, ``repeats`` times in all, ``interval`` apart), RESET (empty
-    every compartment, end every infusion, forget every dose to come) or, only after
-    `expand`, RATE (add ``amount`` per unit of time to the running infusions).
+    Attributes
+    ----------
+    first
+        (n_subjects + 1): the events of subject i are ``first[i]`` to ``first[i + 1] - 1``.
+    rows
+        (n_subjects + 1): likewise its rows of parameters.
+    number
+        (n_events, 4): TIME; of a DOSE also AMOUNT, RATE (0 at once, > 0 rate of an infusion, -1
+        rate and -2 duration are parameters) and INTERVAL; 0 elsewhere.
+    code
+        (n_events, 7). KIND is OBSERVE (write output WHAT of the structure to place OUTPUT of the
+        results), DOSE (into COMPARTMENT, counted from 0, REPEATS times in all; STEADY is SS), RESET
+        (empty every compartment, end every infusion, forget every dose to come) or ROW (from TIME
+        on, the parameters are those of the subject's row PLACE). Row 0 holds from the beginning.
+        PLACE of every other event is the row of its record; a DOSE takes its bioavailability, lag,
+        duration and rate there. OUTPUT is -1, and all else 0, where it has no meaning.
     """
 
-    first: NDArray[np.int64]
-    time: NDArray[np.float64]
-    kind: NDArray[np.int64]
-    amount: NDArray[np.float64]
-    duration: NDArray[np.float64]
-    interval: NDArray[np.float64]
-    repeats: NDArray[np.int64]
-    compartment: NDArray[np.int64]
-    output: NDArray[np.int64]
+    first: Ints
+    rows: Ints
+    number: Floats
+    code: Ints
 
     @property
     def n_subjects(self) -> int:
@@ -42,201 +63,270 @@ class Events(NamedTuple):
 
     @property
     def n_outputs(self) -> int:
-        """Number of concentrations that the kernel writes."""
-        return int(np.sum(self.kind == OBSERVE))
+        """Number of results that the engine writes."""
+        return int(np.count_nonzero(self.kind == OBSERVE))
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of parameters, of all subjects together."""
+        return int(self.rows[-1])
+
+    @property
+    def time(self) -> Floats:
+        """TIME of each event, a view."""
+        return self.number[:, TIME]
+
+    @property
+    def amount(self) -> Floats:
+        """AMOUNT of each dose, a view."""
+        return self.number[:, AMOUNT]
+
+    @property
+    def rate(self) -> Floats:
+        """RATE of each dose, a view."""
+        return self.number[:, RATE]
+
+    @property
+    def interval(self) -> Floats:
+        """INTERVAL between the doses of a run, a view."""
+        return self.number[:, INTERVAL]
+
+    @property
+    def kind(self) -> Ints:
+        """KIND of each event, a view."""
+        return self.code[:, KIND]
+
+    @property
+    def compartment(self) -> Ints:
+        """COMPARTMENT of each dose, counted from 0, a view."""
+        return self.code[:, COMPARTMENT]
+
+    @property
+    def repeats(self) -> Ints:
+        """REPEATS, the number of doses in all, a view."""
+        return self.code[:, REPEATS]
+
+    @property
+    def steady(self) -> Ints:
+        """STEADY, the SS of each dose, a view."""
+        return self.code[:, STEADY]
+
+    @property
+    def place(self) -> Ints:
+        """PLACE, a row of parameters of the event's subject, a view."""
+        return self.code[:, PLACE]
+
+    @property
+    def output(self) -> Ints:
+        """OUTPUT, the place in the results, -1 where nothing is observed, a view."""
+        return self.code[:, OUTPUT]
+
+    @property
+    def what(self) -> Ints:
+        """WHAT is observed: the index of the structure's output, a view."""
+        return self.code[:, WHAT]
 
     def subject(self, index: int) -> Events:
-        """Events of one subject, its outputs counted from zero."""
+        """Events of one subject, its outputs and rows counted from zero (copies)."""
         low, high = int(self.first[index]), int(self.first[index + 1])
-        part = [np.ascontiguousarray(column[low:high]) for column in self[1:]]
-        observed = part[1] == OBSERVE
-        output = np.where(observed, np.cumsum(observed) - 1, -1)
-        return Events._make([np.array([0, high - low]), *part[:-1], output])
+        code = self.code[low:high].copy()
+        observed = code[:, KIND] == OBSERVE
+        code[observed, OUTPUT] = np.arange(np.count_nonzero(observed))
+        return Events(
+            np.array([0, high - low], dtype=np.int64),
+            self.rows[index : index + 2] - self.rows[index],
+            self.number[low:high].copy(),
+            code,
+        )
 
 
-def events_of(dataset: Dataset, *, n_compartments: int, everywhere: bool = False) -> Events:
+def events_of(
+    dataset: Dataset,
+    structure: Structure,
+    *,
+    everywhere: bool = False,
+    rows: ParameterRows | None = None,
+) -> Events:
     """Events of a dataset, in record order.
 
-    A record at the time of a dose happens before or after it as the records stand; a dose implied
-    by ADDL at the time of a record happens before that record (as in NONMEM).
+    A record at the time of a dose happens before or after it as the records stand. A change of the
+    parameters' row stands before the first event of the record that brings it, at the time from
+    which it holds (see `Dataset.parameter_rows`); EVID 4 is a RESET and a DOSE.
+
+    What is observed: DVID counts the structure's outputs from 1. Without a column DVID, CMT 0 (or
+    no CMT) means the first output and another CMT the output of that compartment. For EVID 2, a CMT
+    that is no output's means the first output.
 
     Parameters
     ----------
     dataset
         The data.
-    n_compartments
-        How many compartments the structure has; a dose into another one is refused.
+    structure
+        The structure: its compartments, outputs and modelled properties of doses. A dose with RATE
+        0 into one of its `zero_order` compartments has a modelled duration.
     everywhere
-        Give a concentration for rows with EVID 0 and MDV 1 and for EVID 2 as well.
+        Give an output for rows with EVID 0 and MDV 1 and for EVID 2 as well.
+    rows
+        Rows of parameters, from ``dataset.parameter_rows()``, which is also what None means; give
+        them where only some of the covariates matter.
 
     Raises
     ------
     DataError
-        For every record that the engine cannot do, with its row.
+        For every record that the structure has no place for, with its row.
     """
-    table: Table = {name: np.asarray(dataset.table[name].values) for name in _COLUMNS}
-    _refuse_unsupported(dataset, table, n_compartments)
+    names = ("ID", "TIME", "EVID", "AMT", "RATE", "ADDL", "II", "SS", "CMT")
+    table: Table = {name: dataset.table[name].values for name in names}
+    if "DVID" in dataset.table:
+        table["DVID"] = dataset.table["DVID"].values
     evid = table["EVID"]
-    is_output = dataset.is_observation | (everywhere & np.isin(evid, (0, 2)))
-    rows: list[tuple[int, int, int]] = []  # record, kind, subject
-    subject = -1
-    first = [0]
-    for record, identifier in enumerate(table["ID"]):
-        if record == 0 or identifier != table["ID"][record - 1]:
-            subject += 1
-            if record:
-                first.append(len(rows))
-        if evid[record] in (3, 4):
-            rows.append((record, RESET, subject))
-        if evid[record] in (1, 4):
-            rows.append((record, DOSE, subject))
-        if is_output[record]:
-            rows.append((record, OBSERVE, subject))
-    first.append(len(rows))
-    return _collect(
-        table,
-        np.array([row[0] for row in rows], dtype=np.int64),
-        np.array([row[1] for row in rows], dtype=np.int64),
-        first,
-    )
-
-
-type Table = dict[str, NDArray[Any]]
-_COLUMNS = ("ID", "TIME", "EVID", "AMT", "RATE", "ADDL", "II", "SS", "CMT", "DV", "MDV")
+    doses = np.isin(evid, (1, 4))
+    observed = dataset.is_observation | (everywhere & np.isin(evid, (0, 2)))
+    table["RATE"] = _rates(table, doses, structure)
+    problems = Problems("the data for this structure")
+    refusal = _Refusal(dataset, table, problems)
+    _check_doses(refusal, doses, structure)
+    what = _what(refusal, observed, structure)
+    problems.raise_if_errors()
+    rows = dataset.parameter_rows() if rows is None else rows
+    return _collect(dataset, table, rows, (doses, observed, what))
 
 
 def _collect(
-    table: Table,
-    record: NDArray[np.int64],
-    kind: NDArray[np.int64],
-    first: list[int],
+    dataset: Dataset, table: Table, rows: ParameterRows, masks: tuple[Bools, Bools, Ints]
 ) -> Events:
-    is_dose = kind == DOSE
-    amount = np.where(is_dose, np.nan_to_num(table["AMT"][record].astype(float)), 0.0)
-    rate = table["RATE"][record].astype(float)
-    duration = np.zeros(len(record))
-    np.divide(amount, rate, out=duration, where=is_dose & (rate > 0))
-    return Events(
-        first=np.array(first, dtype=np.int64),
-        time=table["TIME"][record].astype(float),
-        kind=kind,
-        amount=amount,
-        duration=duration,
-        interval=np.where(is_dose, table["II"][record].astype(float), 0.0),
-        repeats=np.where(is_dose, table["ADDL"][record].astype(np.int64) + 1, 0),
-        compartment=np.where(is_dose, np.maximum(table["CMT"][record].astype(np.int64) - 1, 0), 0),
-        output=np.where(kind == OBSERVE, np.cumsum(kind == OBSERVE) - 1, -1),
+    """Write each record's switches of rows, reset, dose and observation, in this order."""
+    doses, observed, what = masks
+    size = len(doses)
+    resets = np.isin(table["EVID"], (3, 4))
+    n_switches = np.bincount(rows.switch_record, minlength=size)
+    counts = n_switches + resets + doses + observed
+    ends = np.cumsum(counts)
+    total = int(ends[-1])
+    number, code = np.zeros((total, 4)), np.zeros((total, 7), dtype=np.int64)
+    code[:, OUTPUT] = -1
+
+    begin = ends - counts
+    rank = (
+        np.arange(len(rows.switch_record))
+        - (np.cumsum(n_switches) - n_switches)[rows.switch_record]
     )
+    at = begin[rows.switch_record] + rank
+    number[at, TIME] = rows.switch_time
+    code[at, KIND] = ROW
+    code[at, PLACE] = rows.switch_row
+
+    after = begin + n_switches
+    places = ((RESET, resets, after), (DOSE, doses, after + resets), (OBSERVE, observed, ends - 1))
+    for kind, mask, place in places:
+        at = place[mask]
+        number[at, TIME] = table["TIME"][mask]
+        code[at, KIND] = kind
+        code[at, PLACE] = rows.record_row[mask]
+    at = (after + resets)[doses]
+    for column, name in ((AMOUNT, "AMT"), (RATE, "RATE"), (INTERVAL, "II")):
+        number[at, column] = table[name][doses]
+    code[at, COMPARTMENT] = _compartment(table)[doses] - 1
+    code[at, REPEATS] = table["ADDL"][doses] + 1
+    code[at, STEADY] = table["SS"][doses]
+    at = (ends - 1)[observed]
+    code[at, OUTPUT] = np.arange(len(at))
+    code[at, WHAT] = what[observed]
+    first = np.append(begin[dataset.starts], total).astype(np.int64)
+    return Events(first, rows.first, number, code)
 
 
-def _refuse_unsupported(dataset: Dataset, table: Table, n_compartments: int) -> None:
-    problems = Problems()
-    rows = np.asarray(dataset.table["record"].values)
-    dose = np.isin(table["EVID"], (1, 4))
-    observation = dataset.is_observation
+def _compartment(table: Table) -> Ints:
+    """Compartments of doses, counted from 1: the default, 0, is the first."""
+    return np.maximum(table["CMT"], 1).astype(np.int64)
 
-    def refuse(where: NDArray[np.bool_], column: str, message: str, remedy: str) -> None:
-        for k in np.flatnonzero(where):
-            problems.error(
-                message.format(value=table[column][k]),
+
+def _rates(table: Table, doses: Bools, structure: Structure) -> Floats:
+    """RATE, with a modelled duration where the structure gives one to doses at once."""
+    zero_order = getattr(structure, "zero_order", ())
+    at_once = doses & (table["RATE"] == 0) & np.isin(_compartment(table), zero_order)
+    return np.where(at_once, MODELLED_DURATION, table["RATE"].astype(np.float64))
+
+
+class _Refusal(NamedTuple):
+    """The means to refuse single records."""
+
+    dataset: Dataset
+    table: Table
+    problems: Problems
+
+    def __call__(self, where: Bools, column: str, message: str, remedy: str) -> None:
+        """Refuse every record of `where`; {value} and {cmt} are its cell and its compartment."""
+        rows, compartment = self.dataset.table["record"].values, _compartment(self.table)
+        for k in np.flatnonzero(where).tolist():
+            cell = {"value": f"{self.table[column][k]:g}", "cmt": int(compartment[k])}
+            self.problems.error(
+                message.format(**cell),
+                remedy.format(**cell),
                 row=int(rows[k]),
-                id=str(table["ID"][k]),
+                id=str(self.table["ID"][k]),
                 column=column,
-                remedy=remedy,
             )
 
+
+def _check_doses(refuse: _Refusal, doses: Bools, structure: Structure) -> None:
+    compartment, rate = _compartment(refuse.table), refuse.table["RATE"]
+    names = structure.compartments
+    listed = ", ".join(f"{k} {name}" for k, name in enumerate(names, start=1))
+    known = compartment <= len(names)
     refuse(
-        dose & (table["SS"] > 0),
-        "SS",
-        "SS {value} asks for a dose at steady state, which popk does not compute yet.",
-        "Give the doses that led there (ADDL and II).",
-    )
-    refuse(
-        dose & (table["RATE"] < 0),
-        "RATE",
-        "RATE {value:g} asks for a modelled rate or duration, which popk does not compute yet.",
-        "Give the rate of the infusion.",
-    )
-    refuse(
-        dose & (table["CMT"] > n_compartments),
+        doses & ~known,
         "CMT",
-        f"A dose goes into compartment {{value}}, but the structure has {n_compartments}.",
-        f"Use CMT 1 to {n_compartments}, or a structure that has this compartment.",
+        f"A dose goes into compartment {{value}}, but the structure has {len(names)}: {listed}.",
+        "Correct CMT, or use a structure that has this compartment.",
     )
+    dosing, zero_order = structure.dosing, getattr(structure, "zero_order", ())
+    for code, word, letter, having in (
+        (MODELLED_RATE, "rate", "R", dosing.rate),
+        (MODELLED_DURATION, "duration", "D", (*dosing.duration, *zero_order)),
+    ):
+        refuse(
+            doses & known & (rate == code) & ~np.isin(compartment, having),
+            "RATE",
+            f"RATE {{value}} asks for a modelled {word} of a dose into compartment {{cmt}}, for "
+            "which the structure has no parameter.",
+            f"Give the structure dosing=Dosing({word}=({{cmt}},)), which adds the parameter "
+            f"{letter}{{cmt}}, or write the rate of the infusion into RATE.",
+        )
+
+
+def _what(refuse: _Refusal, observed: Bools, structure: Structure) -> Ints:
+    """Index of the output that each record observes; 0 where it observes none."""
+    table, outputs = refuse.table, structure.outputs
+    first = outputs[0].name
+    if "DVID" in table:
+        listed = ", ".join(f"{k} {output.name}" for k, output in enumerate(outputs, start=1))
+        many = len(outputs) > 1
+        refuse(
+            observed & (table["DVID"] > len(outputs)),
+            "DVID",
+            f"DVID is {{value}}, but the structure has {len(outputs) if many else 'one'} "
+            f"output{'s' if many else ''}: {listed}.",
+            "Correct DVID, or use a structure that has this output.",
+        )
+        return np.where(observed, np.maximum(table["DVID"] - 1, 0), 0).astype(np.int64)
+    by_compartment = {
+        output.compartment: k
+        for k, output in reversed(list(enumerate(outputs)))
+        if output.compartment is not None
+    }
+    what = np.zeros(len(observed), dtype=np.int64)
+    unknown = observed & (table["CMT"] != 0)
+    for compartment, k in by_compartment.items():
+        at = observed & (table["CMT"] == compartment)
+        what[at] = k
+        unknown &= ~at
+    listed = ", ".join(f"{c} ({outputs[k].name})" for c, k in sorted(by_compartment.items()))
     refuse(
-        observation & (table["CMT"] > 1),
+        unknown & (table["EVID"] != 2),
         "CMT",
-        "An observation is in compartment {value}, but "
-        "the structure is observed in its central compartment, 1.",
-        "Use CMT 1 (or 0).",
+        "The observation is in compartment {value}, which no output of the structure is read from; "
+        + (f"observed can be CMT {listed}." if listed else f"its outputs name none ({first} …)."),
+        f"Correct CMT, write 0 (or leave CMT out) for {first}, or say what is observed with DVID.",
     )
-    problems.raise_if_errors()
-
-
-def expand(events: Events) -> Events:
-    """Write every dose and every start and end of an infusion as an event of its own.
-
-    For the ODE kernel, which stops at each. Memory grows with the number of doses. Doses implied
-    by a run are placed before a record at the same time (see `SAME_TIME`), ends of infusions
-    before all else.
-    """
-    pieces: list[tuple[NDArray[np.float64], ...]] = []
-    first = [0]
-    for index in range(events.n_subjects):
-        piece = _expand_subject(events, int(events.first[index]), int(events.first[index + 1]))
-        pieces.append(piece)
-        first.append(first[-1] + len(piece[0]))
-    columns = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
-    time, kind, amount, duration, compartment, output = columns
-    zeros = np.zeros(len(time))
-    return Events(
-        np.array(first, dtype=np.int64),
-        time,
-        kind.astype(np.int64),
-        amount,
-        duration,
-        zeros,
-        np.zeros(len(time), dtype=np.int64),
-        compartment.astype(np.int64),
-        output.astype(np.int64),
-    )
-
-
-def _at_record(time: float, record_times: NDArray[np.float64]) -> float:
-    """The time of the first record at this time, which rounding may have moved, or the time."""
-    tolerance = SAME_TIME * max(1.0, abs(time))
-    place = int(np.searchsorted(record_times, time - tolerance))
-    if place < len(record_times) and record_times[place] <= time + tolerance:
-        return float(record_times[place])
-    return time
-
-
-def _expand_subject(events: Events, low: int, high: int) -> tuple[NDArray[np.float64], ...]:
-    rows: list[tuple[float, int, int, int, float, float, int, int]] = []
-    reset_times = [(events.time[k], k) for k in range(low, high) if events.kind[k] == RESET]
-    record_times = events.time[low:high]
-    for k in range(low, high):
-        time, kind = float(events.time[k]), int(events.kind[k])
-        if kind != DOSE:
-            rows.append((time, 1, k, kind, 0.0, 0.0, 0, int(events.output[k])))
-            continue
-        end = min((t for t, r in reset_times if r > k), default=np.inf)
-        compartment, duration = int(events.compartment[k]), float(events.duration[k])
-        for repeat in range(int(events.repeats[k])):
-            start = time + repeat * float(events.interval[k])
-            start = _at_record(start, record_times) if repeat else start
-            if start > end or (start == end and repeat):
-                break
-            # A dose of its own record keeps the record's place; an implied one goes before it.
-            place = 1 if repeat == 0 else 0
-            amount = float(events.amount[k])
-            if duration == 0.0:
-                rows.append((start, place, k, DOSE, amount, 0.0, compartment, -1))
-                continue
-            rate = amount / duration
-            rows.append((start, place, k, RATE, rate, duration, compartment, -1))
-            if start + duration <= end:
-                rows.append((start + duration, -1, k, RATE, -rate, duration, compartment, -1))
-    rows.sort(key=lambda row: row[:3])
-    table = np.array([(r[0], *r[3:]) for r in rows], dtype=float).reshape(-1, 6)
-    return tuple(np.ascontiguousarray(column) for column in table.T)
+    return what

@@ -8,6 +8,7 @@ from typing import Any, cast, override
 import numba
 import numpy as np
 import pytensor.tensor as pt
+from numba import carray  # type: ignore[attr-defined]
 from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
@@ -15,16 +16,20 @@ from pytensor.link.numba.dispatch.basic import register_funcify_and_cache_key
 from pytensor.tensor.variable import TensorVariable
 
 from popk.structure.base import Structure
-from popk.structure.jit import source_hash
+from popk.structure.engine.compiled import compiled, loop_of
+from popk.structure.engine.plan import external
+from popk.structure.engine.prepare import Schedule
+
+# What the operation takes after theta, in this order: fields of `Schedule`, and `subject_of`.
+INPUTS = ("subject_of", "output_of", "row_of", "tasks", "first", "numbers", "codes", "traits")
 
 
-class Concentration(Op):
-    """Concentrations and their gradient, from individual parameters and events.
+class Prediction(Op):
+    """Outputs and their gradient, from individual parameters and a schedule.
 
-    Inputs: theta (n_subjects, n_parameters), the subject of each observation (n_observations), and
-    the nine arrays of prepared `Events`. Outputs: concentration (n_observations) and its gradient
-    (n_observations, n_parameters) by the parameters of the observation's subject. Both come from
-    one pass, so the vector-Jacobian product costs nothing but a sum.
+    Inputs: theta (n_rows, n_parameters) and `INPUTS`. Outputs: values (n_outputs) and gradient
+    (n_slopes, n_parameters), see `popk.structure.solve.Solution`. Both come from one pass, so the
+    vector-Jacobian product costs nothing but a sum.
     """
 
     __props__ = ("structure",)
@@ -34,30 +39,34 @@ class Concentration(Op):
 
     @override
     def make_node(self, *inputs: Any) -> Apply[Any]:
-        inputs = tuple(pt.as_tensor(value) for value in inputs)
-        outputs = [pt.dvector("concentration"), pt.dmatrix("gradient")]
-        return Apply(self, list(inputs), outputs)
+        # Data containers hold small integers; the solver knows one kind.
+        taken = [
+            x if x.dtype == "float64" else pt.cast(x, "int64" if "int" in x.dtype else "float64")
+            for x in map(pt.as_tensor, inputs)
+        ]
+        return Apply(self, taken, [pt.dvector("value"), pt.dmatrix("gradient")])
 
     @override
     def perform(self, node: Apply[Any], inputs: Sequence[Any], output_storage: Any) -> None:
-        theta, subject_of, *events = inputs
-        concentration = np.empty(len(subject_of))
-        gradient = np.empty((len(subject_of), theta.shape[1]))
-        self.structure.kernel(
-            np.ascontiguousarray(theta),
-            np.arange(len(theta)),
-            np.zeros(len(theta), np.int64),
-            *map(np.ascontiguousarray, events),
-            concentration,
-            gradient,
-            True,
-        )
-        output_storage[0][0], output_storage[1][0] = concentration, gradient
+        theta, subject_of, output_of, _, tasks, *schedule = inputs
+        value = np.full(len(subject_of), np.inf)
+        gradient = np.zeros((len(output_of), theta.shape[1]))
+        loop = loop_of(exact=self.structure.closed_form is not None)
+        arrays = [np.ascontiguousarray(array) for array in schedule]
+        theta, tasks = np.ascontiguousarray(theta), np.ascontiguousarray(tasks)
+        for implicit in (self.structure.is_stiff, True):
+            failed = np.zeros(len(tasks), np.int64)
+            description = compiled(self.structure, implicit=implicit).description
+            loop(description, theta, tasks, *arrays, value, gradient, True, failed)
+            tasks = tasks[failed > 0]
+            if not len(tasks):
+                break
+        output_storage[0][0], output_storage[1][0] = value, gradient
 
     def infer_shape(self, node: Apply[Any], shapes: Any) -> list[tuple[Any, ...]]:
         """Shapes of the outputs, from those of the inputs."""
-        theta, subject_of = shapes[:2]
-        return [(subject_of[0],), (subject_of[0], theta[1])]
+        theta, subject_of, output_of = shapes[:3]
+        return [(subject_of[0],), (output_of[0], theta[1])]
 
     def connection_pattern(self, node: Apply[Any]) -> list[list[bool]]:
         """Theta moves both outputs; were the gradient left out, a Hessian would lack a part."""
@@ -70,74 +79,88 @@ class Concentration(Op):
         outputs: Sequence[Variable[Any, Any]],
         cotangents: Sequence[Variable[Any, Any]],
     ) -> list[Variable[Any, Any]]:
-        theta, subject_of, gradient = pt.as_tensor(inputs[0]), inputs[1], pt.as_tensor(outputs[1])
+        theta, output_of, row_of = pt.as_tensor(inputs[0]), inputs[2], inputs[3]
         if not isinstance(cotangents[1].type, DisconnectedType):
-            raise NotImplementedError("second derivatives of concentrations are not available")
-        rows = pt.as_tensor(cotangents[0])[:, None] * gradient
-        by_theta = pt.zeros(theta.shape)[subject_of].inc(rows)
+            raise NotImplementedError("second derivatives of predictions are not available")
+        rows = pt.as_tensor(cotangents[0])[output_of][:, None] * pt.as_tensor(outputs[1])
+        by_theta = pt.zeros(theta.shape)[row_of].inc(rows)
         return [by_theta, *(DisconnectedType()() for _ in inputs[1:])]
 
 
-@register_funcify_and_cache_key(Concentration)  # type: ignore[no-untyped-call, untyped-decorator]
-def _numba_concentration(
-    op: Concentration, node: Apply[Any] | None = None, **_: Any
+@register_funcify_and_cache_key(Prediction)  # type: ignore[no-untyped-call, untyped-decorator]
+def _numba_prediction(
+    op: Prediction, node: Apply[Any] | None = None, **_: Any
 ) -> tuple[Callable[..., Any], str]:
-    kernel = op.structure.kernel
+    ready = compiled(op.structure)
+    exact = op.structure.closed_form is not None
+    loop = loop_of(exact=exact)
+    # What is too stiff for explicit steps; a closed form never is.
+    second = ready if exact else compiled(op.structure, implicit=True)
+    address, size = external(ready.symbol), len(ready.description)
+    second_address = external(second.symbol)
 
     @numba.njit
-    def concentration(
+    def prediction(
         theta: Any,
         subject_of: Any,
+        output_of: Any,
+        row_of: Any,
+        tasks: Any,
         first: Any,
-        time: Any,
-        kind: Any,
-        amount: Any,
-        duration: Any,
-        interval: Any,
-        repeats: Any,
-        compartment: Any,
-        output: Any,
+        numbers: Any,
+        codes: Any,
+        traits: Any,
     ) -> Any:
-        value = np.empty(len(subject_of))
-        gradient = np.empty((len(subject_of), theta.shape[1]))
-        rows = len(theta)
-        kernel(
-            np.ascontiguousarray(theta),
-            np.arange(rows),
-            np.zeros(rows, np.int64),
-            np.ascontiguousarray(first),
-            np.ascontiguousarray(time),
-            np.ascontiguousarray(kind),
-            np.ascontiguousarray(amount),
-            np.ascontiguousarray(duration),
-            np.ascontiguousarray(interval),
-            np.ascontiguousarray(repeats),
-            np.ascontiguousarray(compartment),
-            np.ascontiguousarray(output),
-            value,
-            gradient,
-            True,
+        value = np.full(len(subject_of), np.inf)
+        gradient = np.zeros((len(output_of), theta.shape[1]))
+        theta, tasks = np.ascontiguousarray(theta), np.ascontiguousarray(tasks)
+        first, numbers = np.ascontiguousarray(first), np.ascontiguousarray(numbers)
+        codes, traits = np.ascontiguousarray(codes), np.ascontiguousarray(traits)
+        failed = np.zeros(len(tasks), np.int64)
+        description = carray(address(), (size,))
+        loop(
+            description, theta, tasks, first, numbers, codes, traits, value, gradient, True, failed
         )
+        if np.any(failed):
+            rest = tasks[failed > 0]
+            again = np.zeros(len(rest), np.int64)
+            description = carray(second_address(), (size,))
+            loop(
+                description,
+                theta,
+                rest,
+                first,
+                numbers,
+                codes,
+                traits,
+                value,
+                gradient,
+                True,
+                again,
+            )
         return value, gradient
 
-    return concentration, f"popk-{op.structure.label}-{source_hash()}"
+    return prediction, ready.symbol
 
 
-def concentration(
-    structure: Structure, theta: TensorVariable[Any, Any], subject_of: Any, events: Sequence[Any]
+def prediction(
+    structure: Structure, theta: TensorVariable[Any, Any], inputs: Sequence[Any]
 ) -> TensorVariable[Any, Any]:
-    """Symbolic concentrations (n_observations) of a cohort.
+    """Symbolic outputs (n_outputs) of a cohort.
 
     Parameters
     ----------
     structure
         The equations.
     theta
-        Individual parameters (n_subjects, n_parameters), in the structure's order.
-    subject_of
-        Index of the subject of each observation (n_observations).
-    events
-        The nine arrays of prepared `Events`, symbolic or not.
+        Individual parameters (n_rows, n_parameters), in the structure's order.
+    inputs
+        The arrays named in `INPUTS`, as `arrays_of` gives them, symbolic or not.
     """
-    value, _ = cast(Sequence[Any], Concentration(structure)(theta, subject_of, *events))
+    value, _ = cast(Sequence[Any], Prediction(structure)(theta, *inputs))
     return cast(TensorVariable[Any, Any], value)
+
+
+def arrays_of(schedule: Schedule) -> dict[str, Any]:
+    """The arrays that `prediction` takes, by the names in `INPUTS`."""
+    return {name: getattr(schedule, name) for name in INPUTS}

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -353,3 +354,39 @@ def test_the_manifest_describes_the_fit(run, trees):
     assert found["seed"] == 1
     assert found["versions"]["pymc"] == "6.4.0"
     assert found["verdict"]["converged"] is True
+
+
+GROWING = GOOD.replace("1,28,0,,21.5,0,1,70", "1,28,0,,21.5,0,1,75")
+
+
+def test_a_covariate_that_changes_wants_a_rule(data, capsys):
+    data.write_text(GROWING)
+    shown = refused(capsys, "check", data, "--units", UNITS)
+    assert "WT changes from 70" in shown or "changes from 70" in shown
+    assert '"locf" (the last value holds until the next one)' in shown
+    assert main(["check", str(data), "--units", UNITS, "--carry", "locf"]) == 0
+    shown = refused(capsys, "check", data, "--units", UNITS, "--carry", "last")
+    assert "carry is 'last'; it says how a covariate" in shown
+
+
+def test_carry_reaches_the_fit(data, tmp_path, sampled):
+    data.write_text(GROWING)
+    model = tmp_path / "model.py"
+    model.write_text(MODEL)
+    words = ["fit", f"{model}", f"{data}", "--out", f"{tmp_path / 'out'}", "--units", UNITS]
+    assert main([*words, "--carry", "nonmem"]) == 0
+    assert sampled["dataset"].carry == "nonmem"
+
+
+@pytest.mark.parametrize(("given", "used"), [((), "locf"), (("--carry", "linear"), "linear")])
+def test_patients_are_read_with_the_carry_of_the_fit(
+    run, data, capsys, advised, trees, given, used
+):
+    fit = load(run / "fit.nc")
+    own = trees.cohort(2)
+    fit["data"] = replace(own, carry="locf").to_xarray()
+    save(fit, run / "fit.nc")
+    data.write_text(GROWING)
+    words = ["individualise", str(run), str(data), "--target", "10", *given]
+    assert main(words) == 0, capsys.readouterr().err
+    assert advised["patients"].carry == used

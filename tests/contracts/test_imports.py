@@ -18,6 +18,7 @@ ORDER = (
     "statistics",
     "model",
     "models",
+    "design",
     "graph",
     "population",
     "prediction",

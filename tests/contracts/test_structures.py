@@ -1,161 +1,223 @@
-"""What every structure, with every elimination, must keep."""
+"""What every structure must keep, solved by the engine: all that any module gives as an example."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import inspect
-import itertools
 import pickle
-import typing
+import pkgutil
+from functools import cache
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from popk import structure as package
-from popk.errors import SettingError
-from popk.model import PopModel
-from popk.statistics import Additive, HalfNormal, LogNormal
-from popk.structure import Events, Structure, concentrations, concentrations_with_gradient, ensemble
-from popk.structure.compartments import Elimination
-from popk.structure.events import DOSE, OBSERVE, RESET
+from popk.structure import Solver, Structure
 from popk.units import Units
 
 UNITS = Units.parse({"time": "d", "amount": "mg", "concentration": "mg/L"})
-KERNEL = (
-    "theta",
-    "subject",
-    "offset",
-    *Events._fields,
-    "concentration",
-    "gradient",
-    "with_gradient",
-)
 
 
-def concrete(kind):
-    """Every class below that can be made."""
-    below = [found for sub in kind.__subclasses__() for found in concrete(sub)]
-    return below if inspect.isabstract(kind) or kind.__name__.startswith("_") else [kind, *below]
+def found():
+    """Examples of every module of the package that gives some."""
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if not module.ispkg:
+            examples = getattr(import_module(module.name), "examples", tuple)()
+            yield from (example for example in examples if isinstance(example, Structure))
 
 
-def variants():
-    """Every structure with every value of every field that chooses an elimination."""
-    eliminations = [kind() for kind in typing.get_args(Elimination.__value__)]
-    for kind in concrete(Structure):
-        fields = [field.name for field in dataclasses.fields(kind)]
-        assert set(fields) <= {"elimination"}, f"{kind.__name__} has fields unknown to this test"
-        for values in itertools.product(*([eliminations] * len(fields))):
-            yield kind(**dict(zip(fields, values, strict=True)))
+EXAMPLES = list(dict.fromkeys(found()))
+each = pytest.mark.parametrize("structure", EXAMPLES, ids=repr)
 
 
-VARIANTS = list(variants())
-each = pytest.mark.parametrize("structure", VARIANTS, ids=lambda s: s.label)
+@cache
+def histories():
+    """The module tests/structure/histories.py."""
+    path = Path(__file__).parents[1] / "structure" / "histories.py"
+    spec = spec_from_file_location("popk_structure_histories", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def plausible(structure, n=1):
-    """Values of an antibody, by what a parameter measures."""
-    typical = {"volume/time": 0.3, "volume": 4.0, "amount/time": 3.0, "concentration": 1.0}
-    centre = np.array([typical[p.dimension] for p in structure.parameters])
-    return centre * np.exp(0.3 * np.random.default_rng(1).standard_normal((n, len(centre))))
+def parameters(structure):
+    return np.array([parameter.example for parameter in structure.parameters])
 
 
-def events(scale=1.0):
-    """A sample before, in and after an infusion, and after a reset."""
-    rows = [(0.0, OBSERVE, 0, 0), (1.0, DOSE, 300 * scale, 0.5), (1.25, OBSERVE, 0, 0),
-            (20.0, OBSERVE, 0, 0), (21.0, DOSE, 100 * scale, 0.0), (30.0, OBSERVE, 0, 0),
-            (31.0, RESET, 0, 0), (32.0, OBSERVE, 0, 0)]  # fmt: skip
-    time, kind, amount, duration = (np.array(column) for column in zip(*rows, strict=True))
-    zero, dose = np.zeros(len(rows)), kind == DOSE
-    output = np.where(kind == OBSERVE, np.cumsum(kind == OBSERVE) - 1, -1)
-    return Events(
-        np.array([0, len(rows)]), time, kind, amount.astype(float), duration, zero,
-        dose.astype(int), zero.astype(int), output,
-    )  # fmt: skip
+def doses(structure):
+    """Of every kind that the structure knows, into the first compartment and the central one."""
+    dose, dosing = histories().dose, structure.dosing
+    given, time = [], 1.0
+    names = structure.compartments
+    depots = {names.index(name) for name in names if name.startswith("depot")}
+    for into in sorted({0, names.index("central")} | depots):
+        modelled = into + 1 in (*structure.zero_order, *dosing.duration)
+        kinds = [{"rate": -2.0} if modelled else {}, {"over": 0.7}]
+        kinds += [{"rate": -1.0}] if into + 1 in dosing.rate else []
+        for kind in kinds:
+            given.append(dose(time, 100.0, into=into, **kind))
+            time += 3.1
+    return given
+
+
+def records(structure):
+    """Before, after and between the doses, every output; then a reset and one more dose."""
+    h = histories()
+    outputs = range(len(structure.outputs))
+    given = doses(structure)
+    end = given[-1].time
+    times = (0.5, 1.4, 2.3, end + 0.03, end + 2.2, end + 9.0)
+    seen = [r for time in times for what in outputs for r in h.observe(time, what=what)]
+    after = [h.reset(end + 10), *[r for what in outputs for r in h.observe(end + 10.5, what=what)]]
+    again = [given[0]._replace(time=end + 11.0), *h.observe(end + 12.7)]
+    return [*h.in_order(*given, *seen), *after, *again]
+
+
+@cache
+def solution(structure):
+    """Value and gradient at the examples."""
+    table = histories().events(records(structure))
+    return Solver(structure, table).run(parameters(structure)[None])
+
+
+def is_before_doses(structure):
+    """Outputs before the first dose and after the reset."""
+    n = len(structure.outputs)
+    size = len(solution(structure).value)
+    place = np.arange(size)
+    return (place < n) | ((place >= size - 1 - n) & (place < size - 1))
 
 
 def test_there_are_structures():
-    assert len(VARIANTS) >= 4
-    assert {type(v).__name__ for v in VARIANTS} <= set(package.__all__)
+    assert len(EXAMPLES) >= 20
+    kinds = {type(example).__name__ for example in EXAMPLES}
+    concrete = {
+        name
+        for name in package.__all__
+        if isinstance(kind := getattr(package, name), type)
+        and issubclass(kind, Structure)
+        and kind is not Structure
+    }
+    assert concrete <= kinds, f"without an example: {concrete - kinds}"
 
 
-def test_labels_are_unique():
-    labels = [structure.label for structure in VARIANTS]
-    assert len(set(labels)) == len(labels)
+def test_no_two_examples_are_taken_for_each_other():
+    from popk.structure.engine.compiled import label_of
+
+    assert len({label_of(structure) for structure in EXAMPLES}) == len(EXAMPLES)
 
 
 @each
-def test_parameters_are_named_once_and_have_units(structure):
-    assert len(set(structure.names)) == len(structure.names) > 0
-    for parameter in structure.parameters:
-        assert parameter.name.isupper()
-        assert UNITS.of(parameter.dimension)
-        assert parameter.meaning
-    assert structure.parameters[1].dimension == "volume"  # the kernels divide by it
-    assert len(structure.compartments) >= 1
+def test_names_and_units(structure):
+    for parts in (structure.parameters, structure.outputs):
+        assert len({part.name for part in parts}) == len(parts) > 0
+        for part in parts:
+            assert UNITS.of(part.dimension)
+            assert part.meaning
+    assert all(parameter.name.isupper() for parameter in structure.parameters)
+    assert all(output.name.islower() for output in structure.outputs)
+    assert len(set(structure.compartments)) == len(structure.compartments) > 0
+    assert set(structure.deviations) <= set(structure.compartments)
+    n = len(structure.compartments)
+    assert all(o.compartment is None or 1 <= o.compartment <= n for o in structure.outputs)
+    assert structure.names == tuple(p.name for p in structure.kinetics) + tuple(
+        p.name for p in structure.dosing.parameters
+    )
 
 
 @each
 def test_it_is_a_value(structure):
-    same = type(structure)(
-        **{field.name: getattr(structure, field.name) for field in dataclasses.fields(structure)}
-    )
+    same = copy.deepcopy(structure)
+    assert same is not structure
     assert same == structure
     assert hash(same) == hash(structure)
+    assert repr(same) == repr(structure)
     assert pickle.loads(pickle.dumps(structure)) == structure
-    assert sum(other == structure for other in VARIANTS) == 1
+    assert sum(other == structure for other in EXAMPLES) == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
-        structure.elimination = None
-    with pytest.raises(SettingError, match="was given elimination='linear'; expected"):
-        type(structure)("linear")
+        structure.anything = None
 
 
 @each
-def test_the_kernel_has_the_agreed_arguments(structure):
-    assert tuple(inspect.signature(structure.kernel.py_func).parameters) == KERNEL
-    assert structure.kernel is type(structure)(structure.elimination).kernel
-
-
-@each
-def test_concentrations_and_gradients_are_finite(structure):
-    c, gradient = concentrations_with_gradient(structure, plausible(structure), events())
-    assert gradient.shape == (5, len(structure.parameters))
-    assert np.all(np.isfinite(c))
-    assert np.all(np.isfinite(gradient))
-    np.testing.assert_array_equal(c[[0, 4]], 0.0)  # before any dose and after the reset
-    np.testing.assert_array_equal(gradient[[0, 4]], 0.0)
-    assert np.all(c[1:4] > 0.0)
-    assert np.all(np.any(gradient[1:4] != 0.0, axis=0))  # no parameter is left out
-
-
-@each
-def test_without_the_gradient_the_concentrations_are_the_same(structure):
-    theta = plausible(structure, 9)
-    prepared = structure.prepare(events())
-    with_gradient, slopes = ensemble(structure, theta, prepared, with_gradient=True)
-    np.testing.assert_allclose(ensemble(structure, theta, prepared)[0], with_gradient, rtol=1e-12)
-    single, rows = concentrations_with_gradient(structure, theta[8:], events())
-    np.testing.assert_allclose(with_gradient[8], single, rtol=1e-10)
-    np.testing.assert_allclose(slopes[8], rows, rtol=1e-8, atol=1e-12)
-
-
-@each
-def test_concentrations_are_proportional_to_the_dose_when_it_says_so(structure):
-    theta = plausible(structure)
-    once = concentrations(structure, theta, events())[1:4]
-    twice = concentrations(structure, theta, events(2.0))[1:4]
-    assert np.allclose(twice, 2.0 * once, rtol=1e-6) == structure.is_linear
-    assert np.all(twice >= 2.0 * once * (1 - 1e-6))
-
-
-@each
-def test_a_model_with_it_survives_json(structure):
-    model = PopModel(
-        structure,
-        typical={name: LogNormal(1.0, cv=0.3) for name in structure.names},
-        error=Additive(HalfNormal(1.0)),
-        units=UNITS,
+def test_value_and_gradient_are_those_of_its_own_rates(structure):
+    h = histories()
+    theta = parameters(structure)
+    stiff = {"method": "Radau", "rtol": 1e-9, "atol": 1e-11}
+    plain = {"rtol": 1e-10, "atol": 1e-12}
+    kinetics = h.ByScipy(structure, **(stiff if structure.is_stiff else plain))
+    simulator = h.Simulator(kinetics, structure.names, theta, central=True)
+    expected, slopes = simulator.follow(records(structure))
+    value, gradient = solution(structure)
+    np.testing.assert_allclose(
+        value, expected, rtol=5e-4 if structure.is_stiff else 1e-4, atol=1e-7
     )
-    again = PopModel.from_json(model.to_json())
-    assert again == model
-    assert again.structure == structure
-    assert again.hash == model.hash
+    scale = np.maximum(np.abs(slopes[:, 0]), 0.1 * np.abs(expected)[:, None] / theta) + 1e-6 / theta
+    wrong = np.abs(gradient - slopes[:, 0]) / scale
+    worst = np.unravel_index(np.argmax(wrong), wrong.shape)
+    assert np.max(wrong) < 5e-3, (
+        f"output {worst[0]} by {structure.names[worst[1]]}: {gradient[worst]} instead of "
+        f"{slopes[worst[0], 0, worst[1]]}"
+    )
+
+
+@each
+def test_without_drug_everything_is_at_its_baseline(structure):
+    theta = dict(zip(structure.names, parameters(structure), strict=True))
+    nothing = SimpleNamespace(**dict.fromkeys(structure.compartments, 0.0))
+    baseline = structure.read(0.5, nothing, SimpleNamespace(**theta))
+    value, gradient = solution(structure)
+    without = is_before_doses(structure)
+    np.testing.assert_allclose(value[without], [*baseline, *baseline], rtol=1e-12)
+    at_zero = without & (value == 0.0)
+    np.testing.assert_array_equal(gradient[at_zero], 0.0)
+
+
+@each
+def test_amounts_are_not_negative_and_no_more_than_was_given(structure):
+    value, _ = solution(structure)
+    theta = dict(zip(structure.names, parameters(structure), strict=True))
+    observed = [r.what for r in records(structure) if r.kind == 0]
+    outputs = [structure.outputs[what] for what in observed]
+    measured = np.array([o.dimension in ("amount", "concentration") for o in outputs])
+    assert np.all(value[measured] >= 0.0)
+    central = np.array([o.name == "concentration" for o in outputs])
+    given = sum(record.amount for record in doses(structure))
+    assert np.all(value[central] * theta.get("V", theta.get("V1")) <= given * (1 + 1e-5))
+
+
+@each
+def test_every_parameter_moves_something(structure):
+    gradient = solution(structure).gradient[~is_before_doses(structure)]
+    still = [name for name, column in zip(structure.names, gradient.T, strict=True)
+             if not column.any()]  # fmt: skip
+    assert not still
+
+
+@each
+def test_it_is_linear_when_it_says_so(structure):
+    if any(not name.startswith(("concentration", "peripheral", "depot"))
+           for name in (output.name for output in structure.outputs)):  # fmt: skip
+        return  # an effect is not an amount
+    double = [r._replace(amount=2 * r.amount, rate=max(2 * r.rate, r.rate)) if r.amount else r
+              for r in records(structure)]  # fmt: skip
+    modelled = any(r.rate == -1.0 for r in double)  # the dose lasts longer instead
+    more = Solver(structure, histories().events(double)).run(
+        parameters(structure)[None], with_gradient=False
+    )
+    drug = ~is_before_doses(structure)
+    twice = np.allclose(more.value[drug], 2 * solution(structure).value[drug], rtol=1e-4)
+    assert modelled or twice == structure.is_linear
+
+
+@each
+def test_nothing_but_numbers_around_the_examples(structure):
+    rng = np.random.default_rng(3)
+    theta = parameters(structure) * np.exp(rng.uniform(-3, 3, (200, len(structure.names))))
+    solver = Solver(structure, histories().events(records(structure)))
+    value, gradient = solver.ensemble(theta[:, None, :], with_gradient=True)
+    bad = ~np.all(np.isfinite(value), axis=1) | ~np.all(np.isfinite(gradient), axis=(1, 2))
+    assert not bad.any(), f"{bad.sum()} points, the first is {theta[bad][0].tolist()}"

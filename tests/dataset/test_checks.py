@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from popk.dataset import DataError
+from popk.dataset.carry import CARRY
 
 UNITS = {"time": "h", "amount": "mg", "concentration": "mg/L", "WT": "kg"}
 
@@ -54,17 +55,74 @@ def errors(read, content, **options):
         ([(3, "ID", "")], 3, "ID", "missing"),
         ([(3, "WT", "")], 3, "WT", "missing"),
         ([(3, "WT", "heavy")], 3, "WT", "Code categories"),
-        ([(4, "WT", 99)], 4, "WT", "time-varying"),
+        ([(4, "WT", 99), (5, "WT", 99), (6, "WT", 99)], 4, "WT", "from 61 (row 3) to 99"),
+        ([(2, "AMT", 0), (2, "RATE", -1)], 2, "RATE", "needs an amount"),
+        ([(2, "AMT", 0), (2, "RATE", -2)], 2, "RATE", "needs an amount"),
+        ([(2, "SS", 2), (2, "II", 0), (2, "ADDL", 0)], 2, "SS", "II"),
+        ([(3, "SS", 1)], 3, "SS", "gives no dose"),
+        ([(2, "AMT", 0), (2, "RATE", 50), (2, "SS", 1), (2, "II", 0)], 2, "ADDL", "cannot repeat"),
+        ([(2, "AMT", 0), (2, "RATE", 50), (2, "SS", 1), (2, "ADDL", 0)], 2, "II", "no interval"),
+        ([(2, "AMT", 0), (2, "RATE", 50), (2, "SS", 2)], 2, "AMT", "0 on a dose"),
     ],
 )  # fmt: skip
 def test_one_fault_gives_one_error_at_its_place(read, change, cells, row, column, said):
     found = errors(read, change(*cells))
     places = {(problem.row, problem.column) for problem in found}
-    expected = {(row, column)}
-    if column == "WT" and said == "time-varying":
-        expected.add((5, "WT"))  # back to the first value is a change too
-    assert places == expected
+    assert places == {(row, column)}
     assert said in found[0].to_text()
+
+
+def test_every_change_of_a_covariate_is_named_with_the_rules_to_choose_from(read, change):
+    there, back = errors(read, change((4, "WT", 99)))
+    assert (there.row, there.id, there.column, back.row) == (4, "1", "WT", 5)
+    assert back.message.startswith("WT changes from 99 (row 4) to 61 within the subject")
+    for rule in CARRY:
+        assert f'"{rule}" (' in there.remedy
+
+
+def with_column(base, name, *cells):
+    """The base table with 1 in every record of one more column but for the cells given."""
+    header, *lines = base.splitlines()
+    values = dict(cells)
+    lines = [f"{line},{values.get(row, 1)}" for row, line in enumerate(lines, start=2)]
+    return "\n".join([f"{header},{name}", *lines])
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "value", "said"),
+    [
+        ("OCC", 4, "", "missing"),
+        ("OCC", 2, 1.5, "whole number"),
+        ("OCC", 2, -1, "whole number"),
+        ("OCC", 2, "a", "not a number"),
+        ("DVID", 3, ".", "missing on an observation"),
+        ("DVID", 3, 0, "from 1 on"),
+        ("DVID", 3, -1, "from 1 on"),
+        ("DVID", 2, -1, "from 1 on"),
+        ("DVID", 2, 1.5, "from 1 on"),
+    ],
+)
+def test_occasions_and_outputs_are_whole_numbers(read, base, name, row, value, said):
+    (error,) = errors(read, with_column(base, name, (row, value)))
+    assert (error.row, error.id, error.column) == (row, "1", name)
+    assert said in error.to_text()
+
+
+def test_only_observations_need_an_output(read, base):
+    table = read(with_column(base, "DVID", (2, ""), (6, "."), (3, 2))).table
+    assert table["DVID"].values[:5].tolist() == [0, 2, 1, 1, 0]
+
+
+def test_the_same_value_of_another_output_is_no_duplicate(read, base, change):
+    twice = change((4, "TIME", 1), (4, "DV", 9.1))
+    assert len(read(with_column(twice, "DVID")).warnings) == 1
+    assert read(with_column(twice, "DVID", (4, 2))).warnings == ()
+
+
+def test_an_infusion_may_last_longer_than_the_interval(read, change):
+    dataset = read(change((2, "RATE", 1), (2, "SS", 1)))
+    assert dataset.table["II"].values[0] < dataset.table["AMT"].values[0] / 1
+    assert dataset.warnings == ()
 
 
 def test_a_decimal_comma_in_quotes_is_named(read, base):
@@ -151,7 +209,7 @@ def test_oddities_are_accepted_with_a_warning(read, change, cells, row, subject,
 
 
 def test_what_is_ignored_is_not_stored(read, change, base):
-    ignored = change((2, "DV", 5), (2, "MDV", 0), (2, "CENS", 1), (3, "RATE", 5), (3, "SS", 1))
+    ignored = change((2, "DV", 5), (2, "MDV", 0), (2, "CENS", 1), (3, "RATE", 5), (3, "II", 9))
     assert read(ignored) == read(base)
 
 

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popk.dataset import DataError, Dataset, read_dataset
+from popk.dataset.carry import CARRY
+from popk.errors import SettingError
 
 UNITS = {"time": "h", "amount": "mg", "concentration": "mg/L", "WT": "kg"}
 
@@ -60,6 +62,41 @@ def test_every_value_is_part_of_the_fingerprint(read, base, change, cell):
         s for s in one.subjects if one.subject_fingerprints[s] != other.subject_fingerprints[s]
     ]
     assert changed == ["1"]
+
+
+def test_fingerprints_of_stored_results_stay_valid(read, base):
+    """Those that results refer to: they must not change while the table means the same."""
+    dataset = read(base)
+    known = "620fbc8be96826b9ecbbab9634ac384f6d1ac661694cf42e3c80af17d5ccb236"
+    assert dataset.fingerprint == known
+    known = "c3d15ae5ac705240d8c09d53058b04c8529975585bb52476661faa30d473e524"
+    assert dataset.subject_fingerprints["2"] == known
+
+
+def test_carry_occasions_and_outputs_are_part_of_the_fingerprint(read, base):
+    def more(name, value):
+        header, *lines = base.splitlines()
+        return "\n".join([f"{header},{name}", *(f"{line},{value}" for line in lines)])
+
+    kinds = [read(base), *(read(base, carry=rule) for rule in CARRY)]
+    kinds += [read(more(name, value)) for name in ("OCC", "DVID") for value in (1, 2)]
+    assert len({kind.fingerprint for kind in kinds}) == len(set(kinds)) == 9
+    assert len({kind.subject_fingerprints["1"] for kind in kinds}) == 9
+    for kind in kinds:
+        again = Dataset.from_xarray(kind.to_xarray())
+        assert (again, again.carry) == (kind, kind.carry)
+        assert pickle.loads(pickle.dumps(kind)).carry == kind.carry
+        assert kind.select(["1"]).carry == kind.carry
+        assert read_dataset(kind.to_frame(), units=UNITS, carry=kind.carry) == kind
+
+
+def test_carry_survives_netcdf(read, change, tmp_path):
+    dataset = read(change((4, "WT", 99)), carry="locf")
+    path = tmp_path / "data.nc"
+    dataset.to_xarray().to_netcdf(path, engine="h5netcdf")
+    again = Dataset.from_xarray(xr.load_dataset(path, engine="h5netcdf"))
+    assert again == dataset
+    assert again.carry == "locf"
 
 
 def test_units_and_names_are_part_of_the_fingerprint(read, base):
@@ -112,6 +149,33 @@ def test_covariate_table_follows_the_order_of_appearance(read, base):
     turned = "\n".join([header, *lines[15:], *lines[:15]])
     assert read(turned).covariate_table()["WT"].tolist() == [64, 61, 62, 63]
     assert read(turned).subjects == ("4", "1", "2", "3")
+
+
+def test_covariate_table_has_the_first_value_of_a_covariate_that_changes(read, change):
+    dataset = read(change((3, "WT", 99), (9, "WT", 98)), carry="nonmem")
+    assert dataset.covariate_table()["WT"].tolist() == [61, 62, 63, 64]
+    assert dataset.varying == ("WT",)
+    assert "WT: changes within subjects (nonmem), 61 to 99 kg" in repr(dataset)
+
+
+def test_tables_made_elsewhere_must_hold_together(dataset):
+    table = dataset.table
+    turned = table.isel(record=[0, 5, 1])
+    with pytest.raises(DataError, match="ID 1 do not stand together"):
+        Dataset(turned, dataset.units, ("WT",))
+    weights = table["WT"].values.copy()
+    weights[7] = 70
+    changing = table.assign(WT=("record", weights))
+    with pytest.raises(DataError, match=r"WT changes .* in row 9, ID 2\. Set carry: \"nonmem\""):
+        Dataset(changing, dataset.units, ("WT",))
+    assert Dataset(changing, dataset.units, ("WT",), carry="nocb").varying == ("WT",)
+    weights[7] = np.nan
+    blank = table.assign(WT=("record", weights))
+    for carry in (None, "linear"):
+        with pytest.raises(DataError, match="WT has no finite value in row 9, ID 2"):
+            Dataset(blank, dataset.units, ("WT",), carry=carry)
+    with pytest.raises(SettingError, match="carry is 'LOCF'"):
+        Dataset(table, dataset.units, ("WT",), carry="LOCF")
 
 
 def test_frames_read_back(dataset):

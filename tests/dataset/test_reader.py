@@ -50,7 +50,8 @@ def test_absent_optional_columns_take_their_defaults(read, without):
                    .replace(",24,0,.,.,", ",24,2,.,.,"))  # fmt: skip
     first = {name: dataset.table[name].values[:2].tolist() for name in dataset.table.data_vars}
     assert first["MDV"] == [1, 0]
-    assert first["CMT"] == [1, 1]
+    assert first["CMT"] == [0, 0]  # the default is not compartment 1
+    assert not {"OCC", "DVID"} & set(first)
     assert first["RATE"] == first["ADDL"] == first["II"] == first["SS"] == first["CENS"] == [0, 0]
     assert np.isnan(first["LLOQ"]).all()
 
@@ -58,7 +59,7 @@ def test_absent_optional_columns_take_their_defaults(read, without):
 @pytest.mark.parametrize("cell", ["", ".", "NA", " "])
 def test_missing_cells(read, change, cell):
     dataset = read(change((3, "RATE", cell), (3, "CMT", cell), (3, "MDV", cell)))
-    assert dataset.table["CMT"].values[1] == 1
+    assert dataset.table["CMT"].values[1] == 0
     assert dataset.is_observation[1]
 
 
@@ -235,8 +236,9 @@ def test_duplicate_columns_are_refused_in_any_case(read, base):
 
 
 def test_covariates_are_those_declared(read, base):
-    with pytest.raises(UnitError, match="DV is a data column"):
-        read(base, units=UNITS | {"DV": "mg/L"})
+    for name in ("DV", "OCC", "dvid"):
+        with pytest.raises(UnitError, match=f"{name.upper()} is a data column"):
+            read(base, units=UNITS | {name: "1"})
     assert "AGE is declared" in refused(read, base, units=UNITS | {"AGE": "a"})
     assert "differing in case" in refused(read, base, units=UNITS | {"wt": "kg"})
 

@@ -9,12 +9,14 @@ from popk.dataset import DataError, read_dataset
 from popk.errors import SettingError
 from popk.individual import Trough, decide, individualise
 from popk.individual.advice import STATEMENT
-from popk.model import ModelError
+from popk.model import ModelError, PopModel
 from popk.plots import plot_intervals, plot_patient
 from popk.population import FitError
 from popk.regimen import Regimen
 from popk.reporting import interval_frame, interval_table
+from popk.statistics import LogNormal
 from popk.storage import load, save
+from popk.structure import DirectEffect, Emax
 from popk.units import UnitError
 
 TARGET = Trough(10.0, "mg/L")
@@ -311,3 +313,49 @@ def test_progress_counts_the_patients(fit, patients):
     seen = []
     advise(fit, patients, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_patient_who_grows(fits):
+    """Troughs go on from the last weight; the cohort's own are those of the fit."""
+    records = fits.growing("A", (40.0, 45.0, 50.0, 60.0, 70.0))
+    data = fits.dataset(*records, *fits.history("B"), carry="locf")
+    fit = fits.fit_of(fits.one_compartment(covariates=True), data)
+    other = fits.dataset(*fits.growing("A", (41.0, 45.0, 50.0, 60.0, 70.0)), carry="locf")
+    for people, source in ((None, "cohort"), (other, "new")):
+        found = advise(fit, people, samples=200)
+        decision = found["decision"].to_dataset().sel(subject="A")
+        assert decision["source"] == source
+        assert decision["WT"] == 70.0
+        own = found["posterior"].to_dataset().sel(subject="A")
+        troughs = own["troughs"].transpose("sample", "week").values
+        cl, v = own["parameters"].transpose("parameter", "sample").values
+        # After the last dose the weight is the last one: from week to week a plain decay.
+        ratio = np.exp(-cl / v * 14.0)
+        np.testing.assert_allclose(troughs[:, 1] / troughs[:, 0], ratio, rtol=1e-9)
+        if source == "cohort":
+            stored = fit["posterior"].to_dataset().stack(all=("chain", "draw"))
+            growth = (70 / 40) ** stored["beta_CL_WT"].values
+            first = stored["parameters"].sel(subject="A").transpose("parameter", "all").values
+            np.testing.assert_allclose(cl, first[0] * growth, rtol=1e-9)
+            np.testing.assert_allclose(v, first[1], rtol=1e-9)
+
+
+def test_a_last_dose_that_cannot_be_repeated_is_refused(fit, fits):
+    frame = fits.dataset(*fits.history("X")).to_frame()
+    frame.loc[frame.index[-1], ["AMT", "RATE", "SS"]] = [0.0, 10.0, 1]
+    with pytest.raises(DataError, match=r"ID X.*last dose, at TIME 84, has AMT 0"):
+        advise(fit, read_dataset(frame, units=fits.UNITS))
+
+
+def test_patients_whose_data_observe_something_else_are_refused(fits, cohort):
+    model = fits.one_compartment()
+    model = PopModel(
+        DirectEffect(model.structure, response=Emax()),
+        typical={**dict(model.typical), "EMAX": LogNormal(1, cv=0.3), "EC50": LogNormal(9, cv=0.3)},
+        error=model.error,
+        units=fits.UNITS,
+    )
+    fit = fits.fit_of(model, cohort)
+    frame = cohort.to_frame().assign(DVID=2)
+    with pytest.raises(ModelError, match=r"data observe effect, but the fit's observe concentr"):
+        advise(fit, read_dataset(frame, units=fits.UNITS))

@@ -6,7 +6,9 @@ from popk.models import natalizumab
 
 from popk.dataset import read_dataset
 from popk.individual.forecast import SUSTAINED_DOSES, curve_times_of, forecast, present_of
-from popk.structure import concentrations, events_of
+from popk.model import PopModel
+from popk.statistics import LogNormal
+from popk.structure import Dosing, FirstOrder, OneCompartment, concentrations, events_of
 
 INTERVALS = np.array([28.0, 42.0, 56.0])
 THETA = np.array([[0.2, 5.0], [0.3, 4.0], [0.1, 7.0]])
@@ -24,7 +26,7 @@ def only(fits, *records):
 
 
 def forecast_of(fits, present, theta=THETA, intervals=INTERVALS):
-    return forecast(fits.one_compartment(), theta, present, intervals, POINTS)
+    return forecast(fits.one_compartment(), theta[:, None], present, intervals, POINTS)
 
 
 @pytest.mark.parametrize("infused", [False, True], ids=["bolus", "infusion"])
@@ -78,16 +80,16 @@ def test_a_run_of_doses_in_the_nonlinear_model_is_the_same_as_its_doses(fits):
     found = []
     for records in ([run], each):
         (present,) = present_of(model, fits.dataset(*records, fits.observe("A", 400.0, 1.0)))
-        found.append(forecast(model, theta, present, INTERVALS, POINTS))
+        found.append(forecast(model, theta[:, None], present, INTERVALS, POINTS))
     np.testing.assert_allclose(found[0].troughs, found[1].troughs, rtol=1e-6)
     observed = [fits.observe("A", 56.0 + w, 1.0) for w in INTERVALS]
-    events = events_of(fits.dataset(*each, *observed), n_compartments=2)
+    events = events_of(fits.dataset(*each, *observed), model.structure)
     expected = concentrations(model.structure, theta, events)
     np.testing.assert_allclose(found[0].troughs[0], expected, rtol=2e-5)
     later = [fits.dose("A", 56.0 + 42.0 * k, rate=RATE) for k in range(1, 9)]
     last = fits.observe("A", 56.0 + 42.0 * 9, 1.0)
     expected = concentrations(
-        model.structure, theta, events_of(fits.dataset(*each, *later, last), n_compartments=2)
+        model.structure, theta, events_of(fits.dataset(*each, *later, last), model.structure)
     )
     np.testing.assert_allclose(found[0].sustained[0, 1], expected[0], rtol=2e-5)
 
@@ -108,7 +110,7 @@ def test_the_last_dose_is_the_last_in_time_with_its_own_amount(fits):
         fits.dose("A", 0.0, 200.0, rate=400.0, addl=1, ii=70.0),
         fits.dose("A", 30.0, 600.0, rate=600.0),
     )
-    assert (present.time, present.amount, present.duration) == (70.0, 200.0, 0.5)
+    assert (present.time, present.amount, present.rate) == (70.0, 200.0, 400.0)
     assert present.usual_interval == 35.0
 
 
@@ -169,15 +171,90 @@ def test_the_curve_ends_with_the_longest_interval(fits):
 
 
 def test_what_the_solver_gives_up_on_is_missing_not_high(fits):
-    """An absurdly stiff patient: the solver's answer is infinite, which is above any target."""
+    """Parameters that overflowed: the solver's answer is infinite, which is above any target."""
     model = natalizumab.model
     data = read_dataset(
         fits.dataset(fits.dose("A", 0.0), fits.observe("A", 28.0, 10.0)).to_frame(),
         units=fits.UNITS,
     )
     (present,) = present_of(model, data)
-    theta = np.array([[0.164, 3.48, 0.40, 3.48, 2.86, 0.875], [1e12, 1e-9, 1e12, 1e9, 1.0, 1.0]])
-    found = forecast(model, theta, present, INTERVALS, POINTS)
+    theta = np.array(
+        [[0.164, 3.48, 0.40, 3.48, 2.86, 0.875], [np.inf, 3.48, 0.40, 3.48, 2.86, 0.875]]
+    )
+    found = forecast(model, theta[:, None], present, INTERVALS, POINTS)
     assert np.isfinite(found.troughs[0]).all()
     assert np.isnan(found.troughs[1]).all()
     assert not np.isinf(found.curve).any()
+
+
+@pytest.mark.parametrize("carry", ["locf", "nonmem"])
+@pytest.mark.parametrize("reset", [False, True])
+def test_covariates_stay_as_they_are_at_the_last_record(fits, carry, reset):
+    """Past changes count where they fall; with a reset only those after it."""
+    model = fits.one_compartment(covariates=True)
+    records = fits.growing("A", (4.0, 5.0, 5.5, 7.0, 9.0, 8.0))
+    if reset:  # time starts again
+        records += [fits.dose("A", 0.0, 200.0, evid=4, weight=8.0)]
+        records += [fits.observe("A", 20.0, 15.0, weight=10.0)]
+    (present,) = present_of(model, fits.dataset(*records, carry=carry))
+    weights = np.array([4.0, 5.0, 5.5, 7.0, 9.0, 8.0, 10.0] if reset else
+                       [4.0, 5.0, 5.5, 7.0, 9.0, 8.0])  # fmt: skip
+    assert present.row == len(weights) - 1
+    assert present.covariates == {"WT": weights[-1]}
+    cl = 0.2 * (weights / 70) ** 0.75
+    theta = np.stack([cl, np.full(len(weights), 5.0)], axis=-1)[None]
+    found = forecast(model, theta, present, INTERVALS, POINTS)
+
+    def at(time, more=()):
+        own = records[6:] if reset else records
+        later = [fits.dose("A", t, present.amount, weight=weights[-1]) for t in more]
+        later.append(fits.observe("A", time, 1.0, weight=weights[-1]))
+        return fits.walk(
+            [*own, *later], lambda w: 0.2 * (w / 70) ** 0.75, lambda _: 5.0, carry=carry
+        )[-1]
+
+    for k, interval in enumerate(INTERVALS):
+        assert found.troughs[0, k] == pytest.approx(at(present.time + interval), rel=1e-9)
+        more = present.time + interval * np.arange(1, 9)
+        last = present.time + 9 * interval
+        assert found.sustained[0, k] == pytest.approx(at(last, more), rel=1e-9)
+
+
+def test_a_steady_state_dose_knows_its_interval_and_is_not_repeated_as_one(fits):
+    data = fits.dataset(fits.dose("A", 0.0, ii=28.0), fits.observe("A", 5.0, 20.0))
+    frame = data.to_frame().assign(SS=[1, 0])
+    (present,) = present_of(fits.one_compartment(), read_dataset(frame, units=fits.UNITS))
+    assert (present.time, present.amount, present.usual_interval) == (0.0, 300.0, 28.0)
+    found = forecast_of(fits, present, intervals=np.array([28.0]))
+    left = np.exp(-CL / V * 28.0)
+    steady = 300.0 / V * left / (1 - left)
+    np.testing.assert_allclose(found.troughs, steady, rtol=1e-9)
+    np.testing.assert_allclose(found.sustained, steady, rtol=1e-9)
+
+
+def test_absorption_and_parameters_of_doses_go_on_in_the_forecast(fits):
+    """Bateman's equation, of doses with a bioavailability and a lag."""
+    base = fits.one_compartment()
+    structure = OneCompartment(
+        absorption=FirstOrder(), dosing=Dosing(bioavailability=(1,), lag=(1,))
+    )
+    values = {"CL": 0.2, "V": 5.0, "KA": 0.3, "F1": 0.7, "ALAG1": 0.5}
+    model = PopModel(
+        structure, typical={name: LogNormal(v, cv=0.3) for name, v in values.items()},
+        error=base.error, units=fits.UNITS,
+    )  # fmt: skip
+    data = fits.dataset(*(fits.dose("A", t) for t in (0.0, 28.0)), fits.observe("A", 30.0, 20.0))
+    (present,) = present_of(model, data)
+    found = forecast(model, np.array([[[*values.values()]]]), present, INTERVALS, POINTS)
+
+    def level(time, doses):
+        since = np.maximum(time - np.array(doses) - 0.5, 0.0)
+        ka, k = 0.3, 0.2 / 5.0
+        return np.sum(
+            0.7 * 300.0 / 5.0 * ka / (ka - k) * (np.exp(-k * since) - np.exp(-ka * since))
+        )
+
+    for k, interval in enumerate(INTERVALS):
+        doses = [0.0, 28.0, *(28.0 + interval * np.arange(1, 9))]
+        assert found.troughs[0, k] == pytest.approx(level(28.0 + interval, doses[:2]), rel=1e-9)
+        assert found.sustained[0, k] == pytest.approx(level(28.0 + 9 * interval, doses), rel=1e-9)

@@ -127,8 +127,8 @@ def test_the_posterior_is_that_of_a_grid_over_draws_and_effects(fits, case, spre
     different = range(0, size, 5) if spread else (0,)
     exact = _grid_moments(fits, population, different, OBSERVED[case])
     for k, (mean, sd) in enumerate(exact):
-        assert found.parameters[:, k].mean() == pytest.approx(mean, rel=0.03)
-        assert found.parameters[:, k].std() == pytest.approx(sd, rel=0.10)
+        assert found.parameters[:, 0, k].mean() == pytest.approx(mean, rel=0.03)
+        assert found.parameters[:, 0, k].std() == pytest.approx(sd, rel=0.10)
     if spread:
         # The data choose among the population draws.
         log_cl = np.log(population.values["CL"])
@@ -155,7 +155,7 @@ def test_without_observations_the_posterior_is_the_population(fits):
         population, patient_with(fits, population, ()), samples=20_000, rng=rng
     )
     assert found.reliable
-    logs = np.log(found.parameters)
+    logs = np.log(found.parameters[:, 0])
     np.testing.assert_allclose(logs.mean(axis=0), np.log([0.2, 5.0]), atol=0.02)
     expected = [np.sqrt(0.3**2 + 0.05**2), np.sqrt(0.2**2 + 0.05**2)]
     np.testing.assert_allclose(logs.std(axis=0), expected, rtol=0.05)
@@ -189,7 +189,7 @@ def test_without_random_effects_the_data_only_choose_among_the_draws(fits):
         f = fits.bolus(time, cl, 5.0)
         likelihood *= stats.norm.pdf(dv, f, 0.2 * f)
     expected = np.average(cl, weights=likelihood)
-    assert found.parameters[:, 0].mean() == pytest.approx(expected, rel=0.01)
+    assert found.parameters[:, 0, 0].mean() == pytest.approx(expected, rel=0.01)
 
 
 def test_a_patient_nothing_explains_is_a_finding_not_a_crash(fits):
@@ -218,3 +218,39 @@ def test_random_numbers_depend_on_the_seed_and_the_id():
 
     assert first(1, "A") == first(1, "A")
     assert len({first(1, "A"), first(2, "A"), first(1, "B")}) == 3
+
+
+WEIGHTS = (4.0, 5.0, 5.5, 7.0, 9.0, 9.0)
+
+
+@pytest.mark.parametrize("carry", ["locf", "nonmem"])
+def test_modes_and_marginals_of_a_patient_who_grows(fits, carry):
+    """All of a patient's rows share its random effects."""
+    model = fits.one_compartment(covariates=True)
+    values = SEVERAL | {"beta_CL_WT": np.array([0.75, 0.5, 1.0, 0.8])}
+    population = PopulationDraws(model, values)
+    records = fits.growing("A", WEIGHTS, dv=45.0)
+    (patient,) = patients_of(population, fits.dataset(*records, carry=carry))
+    assert patient.covariates["WT"].tolist() == [4.0, 5.0, 5.5, 7.0, 9.0]
+
+    def joint(s, z):
+        cl = values["CL"][s] * np.exp(values["omega_CL"][s] * z[..., 0])
+        v = values["V"][s] * np.exp(values["omega_V"][s] * z[..., 1])
+        f = fits.walk(
+            records, lambda w: cl * (w / 70) ** values["beta_CL_WT"][s], lambda _: v, carry=carry
+        )
+        own = stats.norm.logpdf(45.0, f, values["sigma_prop"][s] * f).sum(axis=-1)
+        return own + stats.norm.logpdf(z).sum(axis=-1)
+
+    modes = find_modes(population, patient)
+    assert modes.expected.shape == (4, 5, 2)
+    rng = np.random.default_rng(4)
+    proposals = propose(population, patient, modes, each=20_000, rng=rng)
+    assert proposals.parameters.shape == (4, 20_000, 5, 2)
+    at = np.linspace(-7, 7, 401)
+    grid = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1)
+    for s in range(4):
+        found = optimize.minimize(lambda z, s=s: -joint(s, z), np.zeros(2), options={"gtol": 1e-7})
+        assert joint(s, modes.z[s]) >= -found.fun - 1e-4
+        exact = np.log(np.exp(joint(s, grid)).sum() * (at[1] - at[0]) ** 2)
+        assert proposals.log_marginal[s] == pytest.approx(exact, abs=0.02)

@@ -59,7 +59,7 @@ def judged(model, fits, n, *, seed):
     intervals = 7.0 * np.array(WEEKS)
     troughs = np.concatenate(
         [
-            forecast(model, own[None], present, intervals, 2).troughs
+            forecast(model, own[None, None], present, intervals, 2).troughs
             for own, present in zip(truth, present_of(model, data), strict=True)
         ]
     )

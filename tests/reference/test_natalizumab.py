@@ -11,7 +11,7 @@ import pytest
 from popk.models import natalizumab
 
 from popk.statistics import NUMPY, individual_parameters, log_expected
-from popk.structure import Events, concentrations, ensemble
+from popk.structure import Events, Solver, concentrations
 from popk.structure.events import DOSE, OBSERVE
 
 MODEL = natalizumab.model
@@ -58,16 +58,16 @@ def every(weeks, n_doses=N_STEADY):
     peak, trough = [starts[-1] + HOUR], [starts[-1] + interval]
     time = np.concatenate([np.repeat(starts, 2)[1:], peak, trough])
     kind = np.array([DOSE, *([OBSERVE, DOSE] * (n_doses - 1)), OBSERVE, OBSERVE])
-    dose, zero = kind == DOSE, np.zeros(len(time))
-    return Events(
-        np.array([0, len(time)]), time, kind, 300.0 * dose, HOUR * dose, zero, dose.astype(int),
-        zero.astype(int), np.where(dose, -1, np.cumsum(~dose) - 1),
-    )  # fmt: skip
+    dose = kind == DOSE
+    number = np.stack([time, 300.0 * dose, 300.0 / HOUR * dose, 0.0 * time], axis=1)
+    code = np.zeros((len(time), 7), dtype=np.int64)
+    code[:, 0], code[:, 2], code[:, 5] = kind, dose, np.where(dose, -1, np.cumsum(~dose) - 1)
+    return Events(np.array([0, len(time)]), np.array([0, 1]), number, code)
 
 
 def solved(weeks, theta):
     """Troughs (n, n_doses) and the last peak (n)."""
-    found, _ = ensemble(MODEL.structure, theta, MODEL.structure.prepare(every(weeks)))
+    found = Solver(MODEL.structure, every(weeks)).ensemble(theta[:, None, :]).value
     return np.delete(found, -2, axis=1), found[:, -2]
 
 

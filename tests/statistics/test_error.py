@@ -107,3 +107,31 @@ def test_whether_a_prediction_of_zero_is_possible(error):
     with np.errstate(all="ignore"):
         found = error.log_density(np.array(1.0), 0.5, np.array(0.0), SIGMA, NUMPY)
     assert error.needs_positive_prediction != bool(np.all(np.isfinite(found)))
+
+
+@each
+@pytest.mark.parametrize("below", [False, True])
+@pytest.mark.parametrize("f", [np.inf, np.nan, 0.0])
+def test_a_prediction_that_cannot_be_used(error, below, f):
+    """Impossible with slope zero; a prediction of zero leaves what is below its limit certain."""
+    import pytensor
+    import pytensor.tensor as pt
+
+    with np.errstate(all="raise"):
+        found = error.log_likelihood(3.0, 0.5, below, np.array([f, 2.0]), SIGMA, NUMPY)
+    usual = error.log_likelihood(3.0, 0.5, below, np.array([2.0]), SIGMA, NUMPY)
+    assert found[1] == usual[0]
+    if f == 0.0 and not error.needs_positive_prediction:
+        assert np.isfinite(found[0])
+    else:
+        assert found[0] == (0.0 if f == 0.0 and below else -np.inf)
+    prediction = pt.dscalar("prediction")
+    sds = {name: pt.dscalar(name) for name, _ in error.priors}
+    value = error.log_likelihood(3.0, 0.5, np.bool_(below), prediction, sds, pytensor_operations())
+    slopes = pytensor.grad(value, [prediction, *sds.values()])
+    compiled = pytensor.function([prediction, *sds.values()], [value, *slopes], mode="FAST_COMPILE")
+    at, *gradient = compiled(f, *(SIGMA[name] for name in sds))
+    np.testing.assert_allclose(at, found[0], rtol=1e-6)
+    assert np.isfinite(gradient).all()
+    if not np.isfinite(f):
+        np.testing.assert_array_equal(gradient, 0.0)
