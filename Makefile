@@ -49,11 +49,10 @@ types: $(READY) ## check the type hints
 wheel: $(READY) ## build the wheel, install it elsewhere and import every module from it
 	$(PYTHON) .ci/check_wheel.py
 
-bench: $(READY) ## run the comparisons in benchmarks/
-	@set -e; found=""; for file in benchmarks/bench_*.py; do \
-		if [ -f "$$file" ]; then found=yes; echo "$$file"; $(PYTHON) "$$file"; fi; \
-	done; [ -n "$$found" ] || echo "benchmarks/ holds no bench_*.py: nothing to run."
+bench: $(READY) ## run popk beside its peers; writes benchmarks/RESULTS.md
+	$(PYTHON) benchmarks/bench_peers.py
 
 clean: ## remove the environment, caches and results of runs
+	rm -rf benchmarks/peers/*/.venv benchmarks/peers/*/build
 	rm -rf .venv build dist popk.egg-info demo-run .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find popk models tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
