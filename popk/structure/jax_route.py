@@ -1,4 +1,4 @@
-"""Linear structures as functions of JAX, for NumPyro, BlackJAX and accelerators.
+"""Structures with a closed form as functions of JAX, for NumPyro and its like.
 
 The same closed forms as in the compiled solver (`popk.structure.engine.mammillary`), on arrays
 with an entry for every subject, atom after atom. Derivatives by the parameters are the closed
@@ -17,6 +17,7 @@ from popk.structure.base import Structure
 from popk.structure.engine.compiled import is_dynamic
 from popk.structure.engine.differences import Infusion
 from popk.structure.engine.equations import Equations
+from popk.structure.engine.lanes import ROWS_OF_TASK
 from popk.structure.engine.mammillary import Mammillary, history
 from popk.structure.engine.prepare import Schedule, prepare
 from popk.structure.engine.schedule import (
@@ -37,6 +38,7 @@ from popk.structure.engine.schedule import (
     WHAT,
 )
 from popk.structure.events import OBSERVE, RESET, ROW, Events
+from popk.structure.solve import check_theta
 
 __all__ = ["jax_outputs"]
 
@@ -59,8 +61,8 @@ def jax_outputs(structure: Structure, events: Events) -> Callable[[Any], Any]:
     Raises
     ------
     SettingError
-        When JAX is not installed or works in single precision, or when the structure is of another
-        kind.
+        When JAX is not installed or works in single precision, when the structure is of another
+        kind, or when theta has another shape.
 
     Notes
     -----
@@ -79,7 +81,13 @@ def jax_outputs(structure: Structure, events: Events) -> Callable[[Any], Any]:
     where = _where_observed(schedule)
     n_subjects, size = len(schedule.tasks), kernel.linear.size
 
+    n_rows = int(schedule.tasks[:, ROWS_OF_TASK].sum())
+
     def outputs(theta: Any) -> Any:
+        theta = jnp.asarray(theta)
+        # Where an index is too large, JAX would take the last row.
+        check_theta(theta.shape, n_rows, structure)
+
         def step(state: Any, atom: Any) -> Any:
             amounts, running, now, place = state
             p = theta[rows + place]

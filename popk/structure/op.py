@@ -21,7 +21,10 @@ from popk.structure.engine.plan import external
 from popk.structure.engine.prepare import Schedule
 
 # What the operation takes after theta, in this order: fields of `Schedule`, and `subject_of`.
-INPUTS = ("subject_of", "output_of", "row_of", "tasks", "first", "numbers", "codes", "traits")
+INPUTS = (
+    "subject_of", "output_of", "row_of", "tasks", "first", "numbers", "codes", "traits", "rounds",
+    "starts", "operations", "vectors",
+)  # fmt: skip
 
 
 class Prediction(Op):
@@ -110,17 +113,24 @@ def _numba_prediction(
         numbers: Any,
         codes: Any,
         traits: Any,
+        rounds: Any,
+        starts: Any,
+        operations: Any,
+        vectors: Any,
     ) -> Any:
         value = np.full(len(subject_of), np.inf)
         gradient = np.zeros((len(output_of), theta.shape[1]))
         theta, tasks = np.ascontiguousarray(theta), np.ascontiguousarray(tasks)
         first, numbers = np.ascontiguousarray(first), np.ascontiguousarray(numbers)
         codes, traits = np.ascontiguousarray(codes), np.ascontiguousarray(traits)
+        rounds, starts = np.ascontiguousarray(rounds), np.ascontiguousarray(starts)
+        operations, vectors = np.ascontiguousarray(operations), np.ascontiguousarray(vectors)
         failed = np.zeros(len(tasks), np.int64)
         description = carray(address(), (size,))
         loop(
-            description, theta, tasks, first, numbers, codes, traits, value, gradient, True, failed
-        )
+            description, theta, tasks, first, numbers, codes, traits, rounds, starts, operations,
+            vectors, value, gradient, True, failed,
+        )  # fmt: skip
         if np.any(failed):
             rest = tasks[failed > 0]
             again = np.zeros(len(rest), np.int64)
@@ -133,6 +143,10 @@ def _numba_prediction(
                 numbers,
                 codes,
                 traits,
+                rounds,
+                starts,
+                operations,
+                vectors,
                 value,
                 gradient,
                 True,

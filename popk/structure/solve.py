@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from popk.errors import SettingError
 from popk.structure.base import Floats, Structure
 from popk.structure.engine.compiled import compiled, loop_of
-from popk.structure.engine.prepare import prepare
+from popk.structure.engine.lanes import ROWS_OF_TASK
+from popk.structure.engine.prepare import prepare, scripts_alone
+from popk.structure.engine.vector import W
 from popk.structure.events import Events
 
 type Integers = NDArray[np.int64]
 
 # Fewer tasks than this are not worth a second thread.
 FEWEST_TASKS = 512
+# Of fewer subjects, the draws of one go side by side rather than the subjects.
+FEW_SUBJECTS = 64
 
 
 class Solution(NamedTuple):
-    """Outputs (n_outputs) and their gradient (n_slopes, n_parameters).
+    """Outputs (n_outputs) and their gradient (n_slopes, n_parameters), in the units of the data.
 
     Where every subject has one parameter row, row k of the gradient is that of output k. Otherwise
-    an output has as many consecutive rows as its subject has parameter rows.
+    an output has as many consecutive rows as its subject has parameter rows. Outputs of a subject
+    whose equations could not be solved are infinite, with a gradient of zero.
     """
 
     value: Floats
@@ -47,9 +53,12 @@ class Solver:
     def __init__(self, structure: Structure, events: Events, *, threads: int | None = None) -> None:
         self.structure = structure
         self.schedule = prepare(structure, events)
-        self._threads = threads
+        self._shape = (int(self.schedule.tasks[:, ROWS_OF_TASK].sum()), len(structure.parameters))
+        self._threads = threads or cpu_count() or 1
         self._compiled = compiled(structure)
         self._loop = loop_of(exact=structure.closed_form is not None)
+        self._may_fail = structure.closed_form is None and not structure.is_stiff
+        self._alone: tuple[Any, ...] | None = None
 
     def run(self, theta: Floats, *, with_gradient: bool = True) -> Solution:
         """Solve the cohort.
@@ -60,8 +69,17 @@ class Solver:
             Individual parameters, (n_rows, n_parameters), in the structure's order and units.
         with_gradient
             Whether to compute the gradient; it is empty otherwise.
+
+        Raises
+        ------
+        SettingError
+            When theta has another shape.
         """
-        return self._solve(theta, self.schedule.tasks, with_gradient=with_gradient)
+        schedule = self.schedule
+        self._check_shape(theta.shape)
+        return self._solve(
+            theta, schedule.tasks, schedule.rounds, schedule.script, with_gradient=with_gradient
+        )
 
     def ensemble(self, theta: Floats, *, with_gradient: bool = False) -> Solution:
         """Solve the cohort for many draws of everybody's parameters.
@@ -76,7 +94,13 @@ class Solver:
         Returns
         -------
         Values (n_draws, n_outputs) and gradient (n_draws, n_slopes, n_parameters).
+
+        Raises
+        ------
+        SettingError
+            When theta has another shape.
         """
+        self._check_shape(theta.shape[1:] if theta.ndim == 3 else theta.shape)
         draws, n_rows, m = theta.shape
         schedule = self.schedule
         tasks = np.tile(schedule.tasks, (draws, 1))
@@ -84,47 +108,106 @@ class Solver:
         tasks[:, 1] += turn * n_rows
         tasks[:, 2] += turn * schedule.n_outputs
         tasks[:, 3] += turn * schedule.n_slopes
-        found = self._solve(theta.reshape(-1, m), tasks, copies=draws, with_gradient=with_gradient)
+        rounds, script = self._rounds(draws)
+        found = self._solve(
+            theta.reshape(-1, m), tasks, rounds, script, copies=draws, with_gradient=with_gradient
+        )
         slopes = schedule.n_slopes if with_gradient else 0
         return Solution(
             found.value.reshape(draws, schedule.n_outputs),
             found.gradient.reshape(draws, slopes, m),
         )
 
+    def _check_shape(self, given: tuple[int, ...]) -> None:
+        # The compiled loop would read beyond the array.
+        if given != self._shape:
+            check_theta(given, self._shape[0], self.structure)
+
+    def _rounds(self, draws: int) -> tuple[Integers, tuple[Any, ...]]:
+        """Which tasks of an ensemble go side by side, and their scripts."""
+        schedule = self.schedule
+        n = len(schedule.tasks)
+        if not len(schedule.rounds) or draws == 1:
+            return schedule.rounds, schedule.script
+        if n >= FEW_SUBJECTS or draws < W:  # the cohort again and again
+            rounds = np.repeat(schedule.rounds[None], draws, axis=0)
+            rounds[..., 1:] += np.where(rounds[..., 1:] < 0, 0, n * np.arange(draws)[:, None, None])
+            return rounds.reshape(-1, W + 1), schedule.script
+        if self._alone is None:
+            self._alone = scripts_alone(self.structure, schedule)
+        # Draws of one subject side by side.
+        turns = -(-draws // W)
+        draw = np.arange(turns * W).reshape(turns, W)
+        tasks = np.where(draw < draws, draw * n, -1)
+        rounds = np.zeros((n, turns, W + 1), np.int64)
+        subject = np.arange(n)[:, None, None]
+        rounds[..., :1] = subject
+        rounds[..., 1:] = np.where(tasks < 0, -1, tasks + subject)
+        return rounds.reshape(-1, W + 1), self._alone
+
     def _solve(
-        self, theta: Floats, tasks: Integers, *, copies: int = 1, with_gradient: bool
+        self,
+        theta: Floats,
+        tasks: Integers,
+        rounds: Integers,
+        script: tuple[Any, ...],
+        *,
+        copies: int = 1,
+        with_gradient: bool,
     ) -> Solution:
         schedule = self.schedule
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         value = np.full(copies * schedule.n_outputs, np.inf)
         slopes = copies * schedule.n_slopes if with_gradient else 0
-        gradient = np.zeros((slopes, len(self.structure.parameters)))
-        threads = min(self._threads or cpu_count() or 1, max(1, len(tasks) // FEWEST_TASKS))
-        arrays = schedule.arrays
+        gradient = np.zeros((slopes, self._shape[1]))
+        threads = min(self._threads, max(1, len(tasks) // FEWEST_TASKS))
 
-        def attempt(some: Integers, description: Integers) -> Integers:
+        def part(some: Integers, together: Integers) -> None:
             failed = np.zeros(len(some), np.int64)
-            self._loop(description, theta, some, *arrays, value, gradient, with_gradient, failed)
-            return failed
 
-        def part(some: Integers) -> None:
-            failed = attempt(some, self._compiled.description) > 0
-            if np.any(failed) and not self.structure.is_stiff:
+            def attempt(description: Integers) -> None:
+                self._loop(
+                    description, theta, some, *schedule.arrays, together, *script, value, gradient,
+                    with_gradient, failed,
+                )  # fmt: skip
+
+            attempt(self._compiled.description)
+            if self._may_fail and failed.any():
                 # What is too stiff for explicit steps.
-                implicit = compiled(self.structure, implicit=True)
-                attempt(np.ascontiguousarray(some[failed]), implicit.description)
+                some, failed = np.ascontiguousarray(some[failed > 0]), failed[failed > 0]
+                attempt(compiled(self.structure, implicit=True).description)
 
         if threads == 1:
-            part(tasks)
+            part(tasks, rounds)
         else:
-            chunks = [np.ascontiguousarray(c) for c in np.array_split(tasks, threads)]
+            # In lockstep the rounds say which tasks are done.
+            whole = rounds if len(rounds) else tasks
+            chunks = [np.ascontiguousarray(chunk) for chunk in np.array_split(whole, threads)]
+            pairs = [(tasks, c) if len(rounds) else (c, rounds) for c in chunks]
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(part, chunks))
+                list(pool.map(lambda pair: part(*pair), pairs))
         return Solution(value, gradient)
 
 
+def check_theta(given: tuple[int, ...], n_rows: int, structure: Structure) -> None:
+    """Refuse parameters of another shape than (n_rows, n_parameters).
+
+    Raises
+    ------
+    SettingError
+        With both shapes.
+    """
+    names = structure.names
+    if given != (n_rows, len(names)):
+        raise SettingError(
+            f"theta has the shape {given}; expected {(n_rows, len(names))}: a row for each of the "
+            f"cohort's {n_rows} parameter rows (one per subject, unless its parameters change), "
+            f"and a column for each of {', '.join(names)}."
+        )
+
+
 def concentrations(structure: Structure, theta: Floats, events: Events) -> Floats:
-    """Outputs of a cohort, (n_outputs), in the units of the data; see `Solver`."""
+    """Outputs of a cohort, (n_outputs), in the units of the data; see `Solver.run`."""
     return Solver(structure, events).run(theta, with_gradient=False).value
 
 

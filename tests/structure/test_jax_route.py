@@ -112,3 +112,14 @@ def test_single_precision_is_refused():
             jax_outputs(OneCompartment(), cohort(central=0))
     finally:
         jax.config.update("jax_enable_x64", True)
+
+
+def test_parameters_may_come_from_numpy_and_must_have_the_right_shape():
+    structure, events = OneCompartment(), cohort(0)
+    theta = np.array([[0.2, 3.0], [0.1, 5.0], [0.3, 4.0], [0.4, 4.0]])
+    outputs = jax_outputs(structure, events)
+    found = Solver(structure, events).run(theta).value
+    np.testing.assert_allclose(np.asarray(outputs(theta)), found, rtol=1e-12)
+    for shape in ((1, 2), (5, 2), (4, 3), (8,)):
+        with pytest.raises(SettingError, match=r"expected \(4, 2\).*4 parameter rows.* CL, V"):
+            outputs(np.ones(shape))

@@ -17,6 +17,7 @@ from popk_histories import (
     values,
 )
 
+from popk.errors import SettingError
 from popk.structure import (
     Dosing,
     FirstOrder,
@@ -303,3 +304,14 @@ def test_no_point_of_a_million(structure):
 @pytest.mark.parametrize("structure", SATURABLE)
 def test_no_point_of_a_hundred_thousand_of_saturable_elimination(structure):
     assert_numbers(structure, 100_000, seed=14)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (3, 3), (2, 2), (2, 6), (6,), (2, 2, 3)])
+def test_parameters_of_another_shape_are_refused(shape):
+    """The compiled loop works on pointers: it would read beyond the array."""
+    solver = Solver(OneCompartment(FirstOrder()), events([dose(0), *observe(1)], [*observe(2)]))
+    wanted = r"theta has the shape .*; expected \(2, 3\): .*CL, V, KA"
+    with pytest.raises(SettingError, match=wanted):
+        solver.run(np.ones(shape))
+    with pytest.raises(SettingError, match=wanted):
+        solver.ensemble(np.ones((4, *shape)))

@@ -183,8 +183,6 @@ class Repeat(Function):
         The decay over one interval.
     all_of_them
         The decay over all doses (the interval times their number), or None for infinitely many.
-    rates, interval
-        To know ``1 - exp(-rate interval)`` without the difference.
     """
 
     def __init__(self, once: Exponential, all_of_them: Exponential | None) -> None:
@@ -197,16 +195,21 @@ class Repeat(Function):
 
     def _difference(self, nodes: tuple[int, ...]) -> Any:
         last = nodes[-1]
-        loss = self._loss(self._once, last)
         if len(nodes) == 1:
-            return (1.0 if self._all is None else self._loss(self._all, last)) / loss
+            return (1.0 if self._all is None else self._loss(self._all, last)) * self._inverse(last)
         total = None
         for k in range(1, len(nodes)):
             part = self(*nodes[:k]) * self._once(*nodes[k - 1 :])
             total = part if total is None else total + part
         if self._all is not None:
             total = total - self._all(*nodes)
-        return total / loss
+        return total * self._inverse(last)
+
+    def _inverse(self, node: int) -> Any:
+        key = (-9, node)
+        if key not in self._known:
+            self._known[key] = 1.0 / self._loss(self._once, node)
+        return self._known[key]
 
 
 class Inverse(Function):

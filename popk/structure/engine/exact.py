@@ -22,16 +22,17 @@ from popk.structure.engine.mammillary import (
     infusion,
     node_sets,
 )
-from popk.structure.engine.vector import Memory
+from popk.structure.engine.vector import Memory, W
+from popk.structure.functions import where_positive
 
 
 class ExactStep:
     """The traced parts of a closed-form solver.
 
     Beyond the common quantities the buffer holds the spectrum of the parameters (RATES, FORWARD,
-    BACK); for a jump its size by compartment (TO_JUMP), EVERY (interval), DOSES, LASTING (duration)
-    and AGO, and its result DELTA with derivatives DELTA_S and rates of change FIELD; and while a
-    run is doubled its state SUM with LENGTH and BIT.
+    BACK, EXCHANGE); for a jump its size by compartment (TO_JUMP), EVERY (interval), DOSES, LASTING
+    (duration) and AGO, and its result DELTA with derivatives DELTA_S and rates of change FIELD; and
+    while a run is doubled its state SUM with LENGTH and BIT.
     """
 
     def __init__(self, equations: Equations) -> None:
@@ -46,11 +47,14 @@ class ExactStep:
             common_sizes(equations)
             | {
                 "RATES": modes, "FORWARD": modes * modes, "BACK": modes * modes,
+                "EXCHANGE": 2 if n == 2 else 0,
                 "TO_JUMP": self.n, "EVERY": 1, "DOSES": 1, "LASTING": 1, "AGO": 1,
                 "DELTA": self.n, "DELTA_S": self.n * self.m,
                 "SUM": len(self.nodes), "LENGTH": 1, "BIT": 1,
             }
         )  # fmt: skip
+        # A lane moves where its step has a length.
+        self.buffer.places["ACCEPTED"] = self.buffer.places["H"]
         self.reading = Reading(equations, self.buffer)
 
     @property
@@ -72,6 +76,7 @@ class ExactStep:
             "jump_infusions": self.jump_infusions,
             "jump_sum": self.jump_sum,
             "double": self.double,
+            "take": self.take,
             "read": reading.read,
             "read_with_gradient": reading.read_with_gradient,
             "field": reading.field,
@@ -84,7 +89,7 @@ class ExactStep:
         n = self.linear.n
         rows = [self.buffer.read(b, name) for name in ("FORWARD", "BACK")]
         p, q = ([row[c * n : (c + 1) * n] for c in range(n)] for row in rows)
-        return Spectrum(self.buffer.read(b, "RATES"), p, q)
+        return Spectrum(self.buffer.read(b, "RATES"), p, q, self.buffer.read(b, "EXCHANGE"))
 
     def setup(self, b: Memory) -> None:
         """The spectrum, after parameters changed."""
@@ -92,6 +97,7 @@ class ExactStep:
         self.buffer.write(b, "RATES", s.rates)
         self.buffer.write(b, "FORWARD", [x for row in s.p for x in row])
         self.buffer.write(b, "BACK", [x for row in s.q for x in row])
+        self.buffer.write(b, "EXCHANGE", s.exchange)
 
     def _elapse(self, b: Memory) -> tuple[Spectrum, list[Any], Exponential]:
         s, p = self._spectrum(b), self._parameters(b)
@@ -216,6 +222,14 @@ class ExactStep:
         run = boluses(self.linear, s, p, **self._regimen(b))
         each = infusion(self.linear, s, p, duration=b[self.buffer.places["LASTING"]])
         self._store(b, Product(run, each), s, p)
+
+    def take(self, b: Memory) -> None:
+        """Add DELTA and DELTA_S in the lanes that jump."""
+        jumping = sum(self.buffer.read(b, "TO_JUMP"), start=b[self.buffer.places["TO_JUMP"]] * 0.0)
+        for name, change in (("A", "DELTA"), ("S", "DELTA_S")):
+            for i, delta in enumerate(self.buffer.read(b, change)):
+                place = self.buffer.places[name] + i * W
+                b[place] = b[place] + where_positive(jumping, delta, 0.0)
 
     def jump_sum(self, b: Memory) -> None:
         """The same from SUM, for runs over which little decays."""

@@ -98,7 +98,6 @@ def advance(lanes: Any) -> None:
         flows = integers[w * N_INTEGERS + STATUS] == FLOW
         apart = reals[w * N_REALS + TARGET] - reals[w * N_REALS + NOW]
         b[plan.h + w] = apart if flows else 0.0
-        b[plan.accepted + w] = 1.0 if flows else 0.0
     infusing = False
     for i in range(plan.n * W):
         infusing = infusing or b[plan.r + i] != 0.0
@@ -115,24 +114,20 @@ def advance(lanes: Any) -> None:
             integers[w * N_INTEGERS + STATUS] = SCAN
 
 
-def way_of(lanes: Any, w: int, e: int) -> int:
-    """How a jump is computed: the least that will do."""
+def way_of(lanes: Any, w: int) -> int:
+    """How the jump in the buffer is computed: the least that will do."""
     plan, b = lanes.plan, lanes.b
-    count = lanes.codes[e * N_CODES + COUNT]
-    duration, since = (
-        lanes.numbers[e * lanes.width + DURATION],
-        lanes.numbers[e * lanes.width + SINCE],
-    )
+    doses, duration = b[plan.doses + w], b[plan.lasting + w]
     slowest = b[plan.rates + (plan.n_rates - 1) * W + w]
     if plan.ka >= 0:
         slowest = min(slowest, b[plan.p + plan.ka * W + w])
-    if since > 0.0 or count == ENDLESS or not np.isfinite(duration):
+    if b[plan.ago + w] > 0.0 or not (np.isfinite(doses) and np.isfinite(duration)):
         return GENERAL
-    if count > 1 and slowest * b[plan.every + w] * count < DECAYED:
+    if doses > 1.0 and slowest * b[plan.every + w] * doses < DECAYED:
         return SUMMED
     if duration == 0.0:
-        return BOLUSES if count > 1 else GENERAL
-    return ONE_INFUSION if count == 1 else INFUSIONS
+        return BOLUSES if doses > 1.0 else GENERAL
+    return ONE_INFUSION if doses == 1.0 else INFUSIONS
 
 
 def prepare_jump(lanes: Any, w: int) -> int:
@@ -155,34 +150,39 @@ def prepare_jump(lanes: Any, w: int) -> int:
         lanes.numbers[atom + DURATION],
         lanes.numbers[atom + SINCE],
     )
-    lanes.integers[place + HOW] = way_of(lanes, w, e)
+    lanes.integers[place + HOW] = way_of(lanes, w)
     return int(count)
 
 
 def jumps(lanes: Any) -> None:
     """Runs of doses and steady states of every waiting lane."""
-    b, integers = lanes.b, lanes.integers
+    integers = lanes.integers
     up_to_date(lanes)
     most, ways = 0, 0
     for w in range(W):
         most = max(most, prepare_jump(lanes, w))
         ways |= 1 << integers[w * N_INTEGERS + HOW]
     for way in range(1, 6):
-        if not ways & (1 << way):
-            continue
-        if way == BOLUSES:
-            call(lanes.parts, DO_JUMP_BOLUSES if lanes.derivatives else DO_BOLUSES_ONLY, b)
-        elif way == ONE_INFUSION:
-            call(lanes.parts, DO_JUMP_INFUSION if lanes.derivatives else DO_INFUSION_ONLY, b)
-        elif way == INFUSIONS:
-            call(lanes.parts, DO_JUMP_INFUSIONS, b)
-        elif way == GENERAL:
-            call(lanes.parts, DO_JUMP, b)
-        else:
-            summed(lanes, most)
-        for w in range(W):
-            if integers[w * N_INTEGERS + HOW] == way:
-                take_jump(lanes, w)
+        if ways & (1 << way):
+            find_jump(lanes, way, most)
+            for w in range(W):
+                if integers[w * N_INTEGERS + HOW] == way:
+                    take_jump(lanes, w)
+
+
+def find_jump(lanes: Any, way: int, most: int) -> None:
+    """What the jumps in the buffer leave; the largest number of doses is only for sums."""
+    b = lanes.b
+    if way == BOLUSES:
+        call(lanes.parts, DO_JUMP_BOLUSES if lanes.derivatives else DO_BOLUSES_ONLY, b)
+    elif way == ONE_INFUSION:
+        call(lanes.parts, DO_JUMP_INFUSION if lanes.derivatives else DO_INFUSION_ONLY, b)
+    elif way == INFUSIONS:
+        call(lanes.parts, DO_JUMP_INFUSIONS, b)
+    elif way == GENERAL:
+        call(lanes.parts, DO_JUMP, b)
+    else:
+        summed(lanes, most)
 
 
 def summed(lanes: Any, most: int) -> None:

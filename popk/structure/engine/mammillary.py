@@ -41,11 +41,16 @@ _SWEEPS = 6  # of rotations; each squares what is left
 
 
 class Spectrum(NamedTuple):
-    """Rates and eigenvectors: ``p[c][i]``, ``q[c][i]`` for compartment c and mode i."""
+    """What of the parameters does not depend on time.
+
+    Rates and eigenvectors, ``p[c][i]``, ``q[c][i]`` for compartment c and mode i; of two
+    compartments also ``exchange``, the rate constants from the first to the second and back.
+    """
 
     rates: list[Any]
     p: list[list[Any]]
     q: list[list[Any]]
+    exchange: list[Any]
 
 
 class Source(NamedTuple):
@@ -76,9 +81,6 @@ class Mammillary:
     def _volumes(self, p: list[Any]) -> list[Any]:
         return [p[1], *(p[3 + 2 * k] for k in range(self.n - 1))]
 
-    def _exchange(self, p: list[Any]) -> list[Any]:
-        return [p[2 + 2 * k] for k in range(self.n - 1)]
-
     def spectrum(self, p: list[Any]) -> Spectrum:
         """Rates (descending) and eigenvectors."""
         volumes = self._volumes(p)
@@ -92,7 +94,8 @@ class Mammillary:
         n = self.n
         forward = [[roots[c] * u[c][i] for i in range(n)] for c in range(n)]
         back = [[u[c][i] / roots[c] for i in range(n)] for c in range(n)]
-        return Spectrum(rates, forward, back)
+        exchange = [p[2] / v for v in volumes] if n == 2 else []
+        return Spectrum(rates, forward, back, exchange)
 
     def _two(self, p: list[Any]) -> tuple[list[Any], list[list[Any]]]:
         cl, v1, q, v2 = p[:4]
@@ -202,8 +205,7 @@ class Mammillary:
                     entry = _dot([s.p[c][i] * f(i) for i in range(n)], s.q[origin])
                     found[depot + c][depot + origin] = entry if c == origin else larger(entry, 0.0)
                 else:  # two compartments: the entry is -M[c][origin] times the difference
-                    volume = p[1] if origin == 0 else p[3]
-                    found[depot + c][depot + origin] = p[2] / volume * f(0, 1)
+                    found[depot + c][depot + origin] = s.exchange[origin] * f(0, 1)
             if depot:
                 fed = _dot(s.p[c], [s.q[0][i] * f(n, i) for i in range(n)]) * p[2 * n]
                 found[1 + c][0] = fed if c == 0 else larger(fed, 0.0)

@@ -20,7 +20,7 @@ EXACT_PARTS = (
     *COMMON_PARTS,
     "setup", "flow", "flow_infusing", "gradient", "gradient_infusing", "maps", "jump",
     "jump_boluses", "boluses_only", "jump_infusion", "infusion_only", "jump_infusions", "jump_sum",
-    "double",
+    "double", "take",
 )  # fmt: skip
 ODE_PARTS = (
     *COMMON_PARTS,
@@ -31,8 +31,8 @@ DO_READ, DO_READ_WITH_GRADIENT, DO_FIELD = range(3)
 (
     DO_SETUP, DO_FLOW, DO_FLOW_INFUSING, DO_GRADIENT, DO_GRADIENT_INFUSING, DO_MAPS, DO_JUMP,
     DO_JUMP_BOLUSES, DO_BOLUSES_ONLY, DO_JUMP_INFUSION, DO_INFUSION_ONLY, DO_JUMP_INFUSIONS,
-    DO_JUMP_SUM, DO_DOUBLE,
-) = range(3, 17)  # fmt: skip
+    DO_JUMP_SUM, DO_DOUBLE, DO_TAKE,
+) = range(3, 18)  # fmt: skip
 (
     DO_REFRESH, DO_REFRESH_SENSITIVITIES, DO_REFRESH_MAPS, DO_ATTEMPT, DO_ATTEMPT_SENSITIVITIES,
     DO_ATTEMPT_MAPS, DO_ACCEPT, DO_ACCEPT_SENSITIVITIES, DO_ACCEPT_MAPS,

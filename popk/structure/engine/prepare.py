@@ -25,6 +25,8 @@ from popk.structure.engine.schedule import (
     R_STEADY,
     build,
 )
+from popk.structure.engine.scripts import scripts, side_by_side
+from popk.structure.engine.vector import W
 from popk.structure.events import DOSE, OBSERVE, Events
 
 STATIC_NUMBERS = 5  # without the derivatives by the parameters of doses
@@ -51,6 +53,11 @@ class Schedule:
         Subject of each output, (n_outputs).
     output_of, row_of
         Output and row of theta of each row of the gradient, (n_slopes).
+    rounds
+        Where subjects can be solved side by side (`popk.structure.engine.scripts`): group and tasks
+        of each group, -1 for none, (n_groups, 9); else empty.
+    starts, operations, vectors
+        The groups' scripts.
     """
 
     first: Integers
@@ -61,6 +68,10 @@ class Schedule:
     subject_of: Integers
     output_of: Integers
     row_of: Integers
+    rounds: Integers
+    starts: Integers
+    operations: Integers
+    vectors: Floats
 
     @property
     def n_outputs(self) -> int:
@@ -76,6 +87,11 @@ class Schedule:
     def arrays(self) -> tuple[Any, ...]:
         """What the compiled solver takes after the tasks."""
         return self.first, self.numbers, self.codes, self.traits
+
+    @property
+    def script(self) -> tuple[Any, ...]:
+        """What it takes then, after the rounds."""
+        return self.starts, self.operations, self.vectors
 
 
 def prepare(structure: Structure, events: Events) -> Schedule:
@@ -107,15 +123,30 @@ def prepare(structure: Structure, events: Events) -> Schedule:
             int(n_rows.max(initial=1)),
         ]
     )
+    first = np.ascontiguousarray(first, dtype=np.int64)
+    numbers, codes = np.ascontiguousarray(numbers), np.ascontiguousarray(codes, dtype=np.int64)
+    together = exact and not is_dynamic(structure) and not traits[0]
+    members = side_by_side(first, codes) if together else np.zeros((0, W), np.int64)
+    starts, operations, vectors = scripts(
+        first, numbers, codes, members, len(structure.compartments)
+    )
     many = n_rows[subject[observed]]
     output_of = np.repeat(np.arange(len(many)), many)
     place = np.arange(len(output_of)) - np.repeat(np.cumsum(many) - many, many)
     row_of = events.rows[:-1][subject[observed]][output_of] + place
     return Schedule(
-        np.ascontiguousarray(first, dtype=np.int64), np.ascontiguousarray(numbers),
-        np.ascontiguousarray(codes, dtype=np.int64), traits, np.ascontiguousarray(tasks),
+        first, numbers, codes, traits, np.ascontiguousarray(tasks),
         np.ascontiguousarray(subject[observed]), output_of, np.ascontiguousarray(row_of),
+        np.column_stack([np.arange(len(members)), members]), starts, operations, vectors,
     )  # fmt: skip
+
+
+def scripts_alone(structure: Structure, schedule: Schedule) -> tuple[Any, ...]:
+    """Scripts in which every lane holds the same subject, for each subject one."""
+    members = np.repeat(np.arange(len(schedule.first) - 1), W).reshape(-1, W)
+    return scripts(
+        schedule.first, schedule.numbers, schedule.codes, members, len(structure.compartments)
+    )
 
 
 def _capacity(first: Integers, number: Floats, code: Integers) -> Integers:

@@ -319,3 +319,36 @@ def traced(code: Callable[[Memory], None]) -> Callable[..., Any]:
         return types.void(buffer), generate
 
     return cast(Callable[..., Any], intrinsic(signature))
+
+
+def _vectors(builder: Any, arguments: Any) -> tuple[Any, Any]:
+    to, i, origin, j = arguments
+    return (
+        builder.bitcast(builder.gep(to, [i]), _VECTOR.as_pointer()),
+        builder.bitcast(builder.gep(origin, [j]), _VECTOR.as_pointer()),
+    )
+
+
+def _copy_vector(typing_context: Any, to: Any, i: Any, origin: Any, j: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, source = _vectors(builder, arguments)
+        builder.store(builder.load(source, align=8), target, align=8)
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, origin, types.intp), generate
+
+
+def _add_vector(typing_context: Any, to: Any, i: Any, origin: Any, j: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, source = _vectors(builder, arguments)
+        total = builder.fadd(builder.load(target, align=8), builder.load(source, align=8))
+        builder.store(total, target, align=8)
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, origin, types.intp), generate
+
+
+# ``to[i:i + W] = origin[j:j + W]`` and ``to[i:i + W] += origin[j:j + W]`` on pointers to doubles:
+# as one vector, which what reads it next need not wait for.
+copy_vector: Any = intrinsic(_copy_vector)
+add_vector: Any = intrinsic(_add_vector)

@@ -30,7 +30,8 @@ def point(p, depot):
 def test_spectrum(n, p, depot):
     values, theta = point(p, depot)
     spectrum = Mammillary(n, absorption=depot).spectrum(values)
-    rates, forward, back = (np.array(x, dtype=float) for x in spectrum)
+    rates, forward, back = (np.array(x, dtype=float) for x in spectrum[:3])
+    assert len(spectrum.exchange) == (2 if n == 2 else 0)
     assert np.all(np.diff(rates) <= 0.0)
     assert np.all(rates >= 0.0)
     np.testing.assert_allclose(back.T @ forward, np.eye(n), atol=1e-13)
