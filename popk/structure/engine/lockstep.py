@@ -91,6 +91,7 @@ def enter(lanes: Any, w: int, task: int) -> None:
     """Take up a task in lane w; parameters of a lane without are 1, as good as any."""
     plan, place = lanes.plan, w * N_INTEGERS
     lanes.integers[place + STALE] = 0
+    lanes.integers[place + VALUE_AT] = -1
     if task < 0:
         for i in range(plan.m):
             lanes.b[plan.p + i * W + w] = 1.0
@@ -115,9 +116,10 @@ def look(lanes: Any, some: int, what: int) -> None:
     plan, b = lanes.plan, lanes.b
     call(lanes.parts, DO_READ_WITH_GRADIENT if lanes.with_gradient else DO_READ, b)
     for w in range(W):
-        if not (some >> w) & 1:
-            continue
         place, output = w * N_INTEGERS, (what >> (OUTPUT_BITS * w)) & MOST_OUTPUTS
+        # A lane without a task may go through the script of another draw.
+        if not (some >> w) & 1 or lanes.integers[place + VALUE_AT] < 0:
+            continue
         lanes.value[lanes.integers[place + VALUE_AT]] = b[plan.out + output * W + w]
         lanes.integers[place + VALUE_AT] += 1
         if lanes.with_gradient:
