@@ -288,8 +288,9 @@ def _allows_only_positive(prior: Prior) -> bool:
 def _encode(part: Any) -> Any:
     """A part as plain values: tuples as lists, anything else by its type and arguments.
 
-    Arguments that were left empty are left out, so that a structure that learns to take one more
-    keeps the hash of the models that do not use it.
+    Arguments that were left empty, and settings (by keyword only) that were left at their default,
+    are left out, so that a structure that learns to take one more keeps the hash of the models that
+    do not use it.
     """
     if part is None or isinstance(part, str | int | float | bool):
         return part
@@ -312,14 +313,17 @@ def _decode(content: Any) -> Any:
 
 
 def _arguments(part: Any) -> dict[str, Any]:
-    """What a part was made from, without the arguments that are empty when not given."""
+    """What a part was made from, without arguments and settings that were not given."""
     given = {name: getattr(part, name) for name in inspect.signature(type(part)).parameters}
-    defaults = {f.name: _default(f) for f in fields(part)} if is_dataclass(part) else {}
-    return {
-        name: value
-        for name, value in given.items()
-        if not (_is_empty(value) and name in defaults and value == defaults[name])
-    }
+    # A field whose value a property shows has an underscore before its name.
+    known = {f.name.removeprefix("_"): f for f in fields(part)} if is_dataclass(part) else {}
+
+    def left_out(name: str, value: Any) -> bool:
+        field = known.get(name)
+        may_be = field is not None and (_is_empty(value) or field.kw_only is True)
+        return may_be and bool(value == _default(field))
+
+    return {name: value for name, value in given.items() if not left_out(name, value)}
 
 
 def _default(field: Any) -> Any:

@@ -128,8 +128,11 @@ _DIMENSIONS = (
     "volume/time",
     "amount/time",
     "1/time",
+    "concentration/time",
+    "1/(concentration*time)",
     "1",
 )
+_EFFECT = "effect in "  # and a unit of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,19 +231,26 @@ class Units:
         """The unit of a dimension, for example ``of("volume/time") == "L/d"``.
 
         Known dimensions: time, amount, concentration, volume, volume/time, amount/time,
-        1/time and 1.
+        1/time, concentration/time, 1/(concentration*time), 1, and an effect in a unit of its own
+        (``"effect in %"``).
         """
         match dimension:
             case "time" | "amount" | "concentration" | "volume":
                 return str(getattr(self, dimension))
-            case "volume/time" | "amount/time":
+            case "volume/time" | "amount/time" | "concentration/time":
                 return f"{self.of(dimension.removesuffix('/time'))}/{self.time}"
             case "1/time":
                 return f"1/{self.time}"
+            case "1/(concentration*time)":
+                above, below = self.concentration.split("/")
+                return f"{below}/{above}/{self.time}"
             case "1":
                 return "1"
+            case _ if dimension.startswith(_EFFECT):
+                return _known_unit("an effect", dimension.removeprefix(_EFFECT))
         raise UnitError(
-            f"{dimension!r} is not a dimension popk knows; it knows {', '.join(_DIMENSIONS)}."
+            f"{dimension!r} is not a dimension popk knows; it knows {', '.join(_DIMENSIONS)} and, "
+            'in a unit of its own, for example "effect in %".'
         )
 
     def covariate(self, name: str) -> str | None:
@@ -361,7 +371,11 @@ def _known_concentration(value: object) -> str:
 def _known_covariate(name: object, value: object) -> str:
     if not isinstance(name, str) or not name.strip():
         raise UnitError(f"{name!r} cannot name a covariate; use a text such as 'WT'.")
-    key = f"the covariate {name}"
+    return _known_unit(f"the covariate {name}", value)
+
+
+def _known_unit(key: str, value: object) -> str:
+    """The unit of something that has one of its own."""
     unit = _text(key, value, "covariate")
     parts = unit.split("/")
     tables = (*_TIME, *_AMOUNT, *_VOLUME, *_LENGTH, *_AREA)

@@ -24,7 +24,7 @@ from popk.statistics import (
     Power,
     Proportional,
 )
-from popk.structure import Dosing, OneCompartment, ParallelMichaelisMenten, TwoCompartment
+from popk.structure import Custom, Dosing, OneCompartment, ParallelMichaelisMenten, TwoCompartment
 
 UNITS = {"time": "d", "amount": "mg", "concentration": "mg/L", "WT": "kg", "ADA": "1"}
 PARTS = {
@@ -289,6 +289,45 @@ def test_parts_left_empty_do_not_change_the_hash():
     assert str(lagged).startswith(
         "example: OneCompartment(elimination=Linear(), dosing=Dosing(lag=(1,)))"
     )
+
+
+def test_settings_are_stored_where_they_were_given():
+    def saturable(**given):
+        return model(
+            structure=OneCompartment(elimination=ParallelMichaelisMenten(), **given),
+            typical=PARTS["typical"] | {"VMAX": V, "KM": V},
+        )
+
+    plain, tight = saturable(), saturable(tolerance=1e-8)
+    assert "tolerance" not in json.loads(plain.to_json())["structure"]
+    assert saturable(tolerance=1e-5).hash == plain.hash
+    assert tight.hash != plain.hash
+    again = PopModel.from_json(tight.to_json())
+    assert again == tight
+    assert again.structure.tolerance == 1e-8
+    assert "tolerance=1e-08" in str(tight)
+
+
+def test_settings_of_a_custom_structure_are_stored_where_they_were_given():
+    def own(**given):
+        structure = Custom(
+            "one",
+            parameters=OneCompartment().parameters,
+            compartments=("central",),
+            outputs=OneCompartment().outputs,
+            rates=lambda t, a, p: (-p.CL * a.central / p.V,),
+            read=lambda t, a, p: (a.central / p.V,),
+            **given,
+        )
+        return model(structure=structure)
+
+    stored = json.loads(own().to_json())["structure"]
+    assert {"tolerance", "undosed"}.isdisjoint(stored)
+    given = own(tolerance=1e-8, undosed=("central",))
+    assert given.hash != own().hash
+    again = PopModel.from_json(given.to_json())
+    assert again == given
+    assert (again.structure.tolerance, again.structure.undosed) == (1e-8, ("central",))
 
 
 def test_hashes_of_models_that_were_fitted_stay():

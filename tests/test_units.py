@@ -91,6 +91,12 @@ def test_volume_of_unlike_kinds_is_refused():
         ("volume/time", "L/d"),
         ("amount/time", "mg/d"),
         ("1/time", "1/d"),
+        ("concentration/time", "mg/L/d"),
+        ("1/(concentration*time)", "L/mg/d"),
+        ("effect in %", "%"),
+        ("effect in 1", "1"),
+        ("effect in ng / ml", "ng/mL"),
+        ("effect in {score}", "{score}"),
         ("1", "1"),
     ],
 )
@@ -101,6 +107,12 @@ def test_of_gives_the_unit_of_each_dimension(dimension, unit):
 def test_of_refuses_an_unknown_dimension():
     with pytest.raises(UnitError, match=r"'length'.*volume/time"):
         DAYS.of("length")
+
+
+@pytest.mark.parametrize("unit", ["furlong", "", "mg/L/d"])
+def test_of_refuses_an_effect_in_an_unknown_unit(unit):
+    with pytest.raises(UnitError, match=f"The unit of an effect is '{unit}', which popk does not"):
+        DAYS.of(f"effect in {unit}")
 
 
 def test_time_in_counts_own_units():

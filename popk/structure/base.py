@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popk.errors import SettingError
+from popk.structure.symbolic import trace
 
 type Floats = NDArray[np.float64]
+
+TOLERANCE = 1e-5  # the default of structures that are solved as an ODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,11 @@ class Structure(ABC):
         """The outputs; arguments as for `rates`."""
 
     @property
+    def undosed(self) -> tuple[str, ...]:
+        """Compartments that hold no drug, so that no dose can go into them."""
+        return ()
+
+    @property
     def deviations(self) -> tuple[str, ...]:
         """Compartments that hold a difference from a baseline, which may be negative."""
         return ()
@@ -174,8 +182,20 @@ class Structure(ABC):
 
     @property
     def tolerance(self) -> float:
-        """Relative tolerance of the ODE solver, of each amount in each step."""
-        return 1e-5
+        """Relative tolerance of the ODE solver, of each amount in each step (no closed form)."""
+        return TOLERANCE
+
+    @property
+    def depends_on_time(self) -> bool:
+        """Whether the rates follow the time itself, as where a clearance changes with it."""
+        traced = trace(
+            self.rates,
+            place=f"The rates of {type(self).__name__}",
+            compartments=self.compartments,
+            parameters=tuple(parameter.name for parameter in self.kinetics),
+            results=self.compartments,
+        )
+        return traced.uses_time
 
     @property
     def is_linear(self) -> bool:

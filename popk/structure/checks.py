@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from numbers import Real
 from typing import Any
 
 from popk.errors import SettingError
 from popk.structure.base import Dosing, Structure
 
-__all__ = ["check_dosing", "check_names", "check_part"]
+__all__ = ["check_dosing", "check_names", "check_part", "check_tolerance"]
+
+_TIGHTEST, _WIDEST = 1e-12, 1e-2  # of tolerances: digits of a double; where a step means something
 
 
 def check_part(owner: object, field: str, kinds: type | tuple[type, ...], wanted: str) -> None:
@@ -67,3 +70,22 @@ def check_names(structure: Structure) -> None:
                 f"parts each bring one of that name. Combine parts whose {kind}s differ, or write "
                 "the equations with Custom."
             )
+
+
+def check_tolerance(structure: Structure) -> None:
+    """Refuse a tolerance that the ODE solver cannot keep, or that is none; keep it as a float.
+
+    Raises
+    ------
+    SettingError
+        Naming what was given and what is possible.
+    """
+    given: Any = structure.tolerance
+    is_number = isinstance(given, Real) and not isinstance(given, bool)
+    if not is_number or not _TIGHTEST <= given <= _WIDEST:
+        raise SettingError(
+            f"{type(structure).__name__} was given tolerance={given!r}; expected a number from "
+            f"{_TIGHTEST:g} to {_WIDEST:g}, the relative error that the ODE solver may make in an "
+            "amount in one step."
+        )
+    object.__setattr__(structure, "tolerance", float(given))

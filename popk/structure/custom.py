@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import Any, override
 
 from popk.errors import SettingError
-from popk.structure.base import Dosing, Output, Parameter, Structure
-from popk.structure.checks import check_dosing, check_names, check_part
+from popk.structure.base import TOLERANCE, Dosing, Output, Parameter, Structure
+from popk.structure.checks import check_dosing, check_names, check_part, check_tolerance
 from popk.structure.equations import Equations
 from popk.structure.functions import exp
 from popk.structure.symbolic import trace
@@ -57,6 +57,10 @@ class Custom(Structure):
         Names of the compartments that hold a deviation from a baseline and may fall below zero.
     stiff
         Whether time scales lie so far apart that the implicit solver is the better one.
+    tolerance
+        Relative error, 1e-12 to 1e-2, that the solver may make in each amount in each step.
+    undosed
+        Names of the compartments that hold no drug: doses into them are refused.
 
     Raises
     ------
@@ -87,6 +91,8 @@ class Custom(Structure):
     _deviations: tuple[str, ...]
     _rates: Equations
     _read: Equations
+    tolerance: float = field(default=TOLERANCE, kw_only=True)
+    _undosed: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __init__(  # noqa: PLR0913 - one argument for each part of a structure
         self,
@@ -100,6 +106,8 @@ class Custom(Structure):
         dosing: Dosing | None = None,
         deviations: Iterable[str] = (),
         stiff: bool = False,
+        tolerance: float = TOLERANCE,
+        undosed: Iterable[str] = (),
     ) -> None:
         self._set("name", name)
         self._set("stiff", stiff)
@@ -112,7 +120,10 @@ class Custom(Structure):
         self._set("_kinetics", own)
         self._set("_compartments", self._all_of("compartments", compartments, str, "a name"))
         self._set("_outputs", self._all_of("outputs", outputs, Output, "Output(...)"))
-        self._set("_deviations", self._some(deviations))
+        self._set("_deviations", self._some("deviations", deviations))
+        self._set("_undosed", self._some("undosed", undosed))
+        self._set("tolerance", tolerance)
+        check_tolerance(self)
         check_names(self)
         self._check_words()
         check_dosing(self)
@@ -137,12 +148,12 @@ class Custom(Structure):
             )
         return parts
 
-    def _some(self, deviations: Iterable[str]) -> tuple[str, ...]:
-        names = (deviations,) if isinstance(deviations, str) else tuple(deviations)
+    def _some(self, field: str, given: Iterable[str]) -> tuple[str, ...]:
+        names = (given,) if isinstance(given, str) else tuple(given)
         unknown = [name for name in names if name not in self._compartments]
         if unknown:
             raise SettingError(
-                f"Custom {self.name!r} was given deviations={deviations!r}; expected names of its "
+                f"Custom {self.name!r} was given {field}={given!r}; expected names of its "
                 f"compartments: {', '.join(self._compartments)}."
             )
         return names
@@ -230,6 +241,11 @@ class Custom(Structure):
 
     @property
     @override
+    def undosed(self) -> tuple[str, ...]:
+        return self._undosed
+
+    @property
+    @override
     def rates(self) -> Equations:
         """The equations of the rates: a value that is called with (t, a, p)."""
         return self._rates
@@ -256,7 +272,9 @@ class Custom(Structure):
         settings = [repr(self.name), " ".join(parameter.name for parameter in self._kinetics)]
         settings += [repr(self.dosing)] if self.dosing != Dosing() else []
         settings += [f"deviations={self._deviations}"] if self._deviations else []
+        settings += [f"undosed={self._undosed}"] if self._undosed else []
         settings += ["stiff=True"] if self.stiff else []
+        settings += [f"tolerance={self.tolerance!r}"] if self.tolerance != TOLERANCE else []
         return f"Custom({', '.join(settings)}: {'; '.join(self.equations)})"
 
 
@@ -291,6 +309,7 @@ def _autoinduction() -> Custom:
         read=read,
         dosing=Dosing(bioavailability=(1,)),
         deviations=("enzyme",),
+        undosed=("enzyme",),
     )
 
 

@@ -59,17 +59,22 @@ class Linear(Elimination):
         return p.CL * c
 
 
-@dataclass(frozen=True, slots=True)
-class MichaelisMenten(Elimination):
-    """Saturable elimination alone: ``VMAX c / (KM + c)`` (Michaelis & Menten 1913)."""
+class _Saturable(Elimination):
+    """Elimination that VMAX and KM limit."""
 
-    has_clearance: ClassVar[bool] = False
     is_linear: ClassVar[bool] = False
 
     @property
     @override
     def parameters(self) -> tuple[Parameter, ...]:
         return (_VMAX, _KM)
+
+
+@dataclass(frozen=True, slots=True)
+class MichaelisMenten(_Saturable):
+    """Saturable elimination alone: ``VMAX c / (KM + c)`` (Michaelis & Menten 1913)."""
+
+    has_clearance: ClassVar[bool] = False
 
     @override
     def rate(self, t: Any, c: Any, p: Any) -> Any:
@@ -77,16 +82,10 @@ class MichaelisMenten(Elimination):
 
 
 @dataclass(frozen=True, slots=True)
-class ParallelMichaelisMenten(Elimination):
+class ParallelMichaelisMenten(_Saturable):
     """A linear and a saturable path at once: ``CL c + VMAX c / (KM + c)``."""
 
-    is_linear: ClassVar[bool] = False
     clearance: ClassVar[str] = "linear clearance"
-
-    @property
-    @override
-    def parameters(self) -> tuple[Parameter, ...]:
-        return (_VMAX, _KM)
 
     @override
     def rate(self, t: Any, c: Any, p: Any) -> Any:

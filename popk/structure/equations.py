@@ -86,6 +86,11 @@ class Equations:
             found.append(value)
         return tuple(found[place] for place in self.results)
 
+    @property
+    def uses_time(self) -> bool:
+        """Whether the time itself occurs in them."""
+        return ("t",) in self.steps
+
     def names(self, kind: str) -> frozenset[str]:
         """Names that occur: of compartments (kind ``"a"``) or of parameters (kind ``"p"``)."""
         return frozenset(str(step[1]) for step in self.steps if step[0] == kind)

@@ -184,8 +184,9 @@ def events_of(
     observed = dataset.is_observation | (everywhere & np.isin(evid, (0, 2)))
     table["RATE"] = _rates(table, doses, structure)
     problems = Problems("the data for this structure")
-    refusal = _Refusal(dataset, table, problems)
+    refusal = _Refusal(dataset, table, problems, structure.compartments)
     _check_doses(refusal, doses, structure)
+    _check_steady_states(refusal, doses, structure)
     what = _what(refusal, observed, structure)
     problems.raise_if_errors()
     rows = dataset.parameter_rows() if rows is None else rows
@@ -254,12 +255,15 @@ class _Refusal(NamedTuple):
     dataset: Dataset
     table: Table
     problems: Problems
+    names: tuple[str, ...]  # of the structure's compartments
 
     def __call__(self, where: Bools, column: str, message: str, remedy: str) -> None:
-        """Refuse every record of `where`; {value} and {cmt} are its cell and its compartment."""
+        """Refuse every record of `where`; {value}, {cmt}, {name}: its cell and compartment."""
         rows, compartment = self.dataset.table["record"].values, _compartment(self.table)
         for k in np.flatnonzero(where).tolist():
-            cell = {"value": f"{self.table[column][k]:g}", "cmt": int(compartment[k])}
+            cmt = int(compartment[k])
+            name = self.names[cmt - 1] if cmt <= len(self.names) else ""
+            cell = {"value": f"{self.table[column][k]:g}", "cmt": cmt, "name": name}
             self.problems.error(
                 message.format(**cell),
                 remedy.format(**cell),
@@ -274,6 +278,12 @@ def _check_doses(refuse: _Refusal, doses: Bools, structure: Structure) -> None:
     names = structure.compartments
     listed = ", ".join(f"{k} {name}" for k, name in enumerate(names, start=1))
     known = compartment <= len(names)
+    refuse(
+        doses & known & np.isin(compartment, [names.index(name) + 1 for name in structure.undosed]),
+        "CMT",
+        "A dose goes into compartment {cmt} ({name}), which holds no drug and takes no doses.",
+        f"Correct CMT; the structure's compartments are {listed}.",
+    )
     refuse(
         doses & ~known,
         "CMT",
@@ -292,6 +302,19 @@ def _check_doses(refuse: _Refusal, doses: Bools, structure: Structure) -> None:
             "which the structure has no parameter.",
             f"Give the structure dosing=Dosing({word}=({{cmt}},)), which adds the parameter "
             f"{letter}{{cmt}}, or write the rate of the infusion into RATE.",
+        )
+
+
+def _check_steady_states(refuse: _Refusal, doses: Bools, structure: Structure) -> None:
+    steady = doses & (refuse.table["SS"] > 0)
+    if steady.any() and structure.depends_on_time:
+        refuse(
+            steady,
+            "SS",
+            f"SS {{value}} asks for the steady state of repeated doses, but the rates of "
+            f"{type(structure).__name__} change with the time, so that there is none.",
+            "Write SS 0, and the doses given before as records of their own (or with ADDL and II), "
+            "with TIME 0 where the equations begin, at the first dose.",
         )
 
 

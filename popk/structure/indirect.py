@@ -43,16 +43,20 @@ class IndirectResponse(OnTop):
     Parameters
     ----------
     pk
-        The structure of the concentrations; its parameters come first, then BASE and KOUT.
+        The structure of the concentrations; its parameters come first, then BASE and KOUT, and its
+        doses and its tolerance are those of the whole.
     kind
         One of the four above.
     driver
         Name of the output of `pk` that has the effect; None: its first.
+    unit
+        Unit of the response and of BASE (``"%"``, ``"ng/mL"``, ``"10*9/L"``).
 
     Raises
     ------
     SettingError
-        When a part is of another kind, or two parts name a parameter or an output alike.
+        When a part is of another kind, the unit is unknown, or two parts name a parameter or an
+        output alike.
     """
 
     kind: str = _KINDS[0]
@@ -81,7 +85,7 @@ class IndirectResponse(OnTop):
         )  # fmt: skip
         return (
             *self.pk.kinetics,
-            Parameter("BASE", "1", "response without drug", 20.0),
+            Parameter("BASE", self.dimension, "response without drug", 20.0),
             Parameter("KOUT", "1/time", "loss rate constant of the response", 0.3),
             *acts,
         )
@@ -94,12 +98,22 @@ class IndirectResponse(OnTop):
     @property
     @override
     def outputs(self) -> tuple[Output, ...]:
-        return (*self.pk.outputs, Output("response", "1", "response"))
+        return (*self.pk.outputs, Output("response", self.dimension, "response"))
 
     @property
     @override
     def deviations(self) -> tuple[str, ...]:
         return (*self.pk.deviations, "response")
+
+    @property
+    @override
+    def undosed(self) -> tuple[str, ...]:
+        return (*self.pk.undosed, "response")
+
+    @property
+    @override
+    def is_linear(self) -> bool:
+        return False
 
     @override
     def rates(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
@@ -121,5 +135,5 @@ def examples() -> tuple[Structure, ...]:
     linear = TwoCompartment(FirstOrder())
     return (
         *(IndirectResponse(linear, kind) for kind in _KINDS),
-        IndirectResponse(DirectEffect(linear), "stimulate loss"),
+        IndirectResponse(DirectEffect(linear), "stimulate loss", unit="ng/mL"),
     )

@@ -8,15 +8,16 @@ from typing import Any, override
 
 from popk.structure.absorption import FirstOrder
 from popk.structure.base import Output, Parameter, Structure
-from popk.structure.checks import check_names, check_part
+from popk.structure.checks import check_part
 from popk.structure.compartments import Mammillary, OneCompartment, TwoCompartment
 from popk.structure.elimination import ParallelMichaelisMenten
+from popk.structure.layered import Layered
 
 __all__ = ["ParentMetabolite", "examples"]
 
 
 @dataclass(frozen=True)
-class ParentMetabolite(Structure):
+class ParentMetabolite(Layered):
     """A drug whose elimination forms a metabolite with one compartment: FM CLM VM.
 
     The fraction FM of what is eliminated becomes metabolite, counted as drug equivalents::
@@ -33,7 +34,7 @@ class ParentMetabolite(Structure):
     ----------
     pk
         `OneCompartment`, `TwoCompartment` or `ThreeCompartment` of the parent; its parameters come
-        first.
+        first, and its doses and its tolerance are those of the whole.
 
     Raises
     ------
@@ -46,8 +47,7 @@ class ParentMetabolite(Structure):
     def __post_init__(self) -> None:
         wanted = "the parent as OneCompartment(...), TwoCompartment(...) or ThreeCompartment(...)"
         check_part(self, "pk", Mammillary, wanted)
-        object.__setattr__(self, "dosing", self.pk.dosing)
-        check_names(self)
+        self.check_layers()
 
     @property
     @override
@@ -83,21 +83,6 @@ class ParentMetabolite(Structure):
     @override
     def read(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
         return (*self.pk.read(t, a, p), a.metabolite / p.VM)
-
-    @property
-    @override
-    def is_linear(self) -> bool:
-        return self.pk.is_linear
-
-    @property
-    @override
-    def deviations(self) -> tuple[str, ...]:
-        return self.pk.deviations
-
-    @property
-    @override
-    def zero_order(self) -> tuple[int, ...]:
-        return self.pk.zero_order
 
 
 def examples() -> tuple[Structure, ...]:

@@ -1,28 +1,31 @@
 """Effects of a drug, on top of any structure for its concentrations.
 
-Effects and responses are in units of their own, which the units of the data do not name: their
-parameters are given as pure numbers. Observations of an effect are chosen by DVID: it is the last
-output.
+Effects and responses are in a unit of their own, which the units of the data do not name: it is
+declared with them (``unit="%"``), and is that of their parameters too. Observations of an effect
+are chosen by DVID: it is the last output.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, override
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, override
 
 from popk.errors import SettingError
 from popk.structure.absorption import FirstOrder
 from popk.structure.base import Output, Parameter, Structure
-from popk.structure.checks import check_names, check_part
+from popk.structure.checks import check_part
 from popk.structure.compartments import OneCompartment, TwoCompartment
 from popk.structure.elimination import ParallelMichaelisMenten
+from popk.structure.layered import Layered
 from popk.structure.smooth import hill
 from popk.structure.target_mediated import TargetMediated
+from popk.units import UnitError, Units
 
 __all__ = [
     "DirectEffect",
+    "Effect",
     "EffectCompartment",
     "Emax",
     "OnTop",
@@ -32,9 +35,14 @@ __all__ = [
 ]
 
 _PK = "a structure such as OneCompartment()"
-_EMAX = Parameter("EMAX", "1", "largest effect", 90.0)
+_RESPONSE = "one such as Emax() or SigmoidEmax()"
+_UNITS = Units("d", "mg", "mg/L")
+# Of parameters of a response: in the unit of the effect, which the structure knows.
+_EFFECT = "effect"
+_EMAX = Parameter("EMAX", _EFFECT, "largest effect", 90.0)
 _EC50 = Parameter("EC50", "concentration", "concentration of half the largest effect", 2.5)
-_E0 = Parameter("E0", "1", "effect without drug", 5.0)
+_E0 = Parameter("E0", _EFFECT, "effect without drug", 5.0)
+_HILL = Parameter("HILL", "1", "steepness of the effect", 1.5)
 
 
 class Response(ABC):
@@ -43,7 +51,7 @@ class Response(ABC):
     @property
     @abstractmethod
     def parameters(self) -> tuple[Parameter, ...]:
-        """Its parameters."""
+        """Its parameters; the dimension of those in the unit of the effect is ``"effect"``."""
 
     @abstractmethod
     def effect(self, c: Any, p: Any) -> Any:
@@ -51,7 +59,34 @@ class Response(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Emax(Response):
+class _Saturable(Response):
+    """An effect that rises to EMAX, from nothing or from E0."""
+
+    further: ClassVar[tuple[Parameter, ...]] = ()
+    """Its parameters besides E0, EMAX and EC50."""
+
+    baseline: bool = False
+
+    def __post_init__(self) -> None:
+        check_part(self, "baseline", bool, "True or False")
+
+    @abstractmethod
+    def share(self, c: Any, p: Any) -> Any:
+        """The effect as a part of EMAX, 0 to 1."""
+
+    @property
+    @override
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (*((_E0,) if self.baseline else ()), _EMAX, _EC50, *self.further)
+
+    @override
+    def effect(self, c: Any, p: Any) -> Any:
+        rise = p.EMAX * self.share(c, p)
+        return p.E0 + rise if self.baseline else rise
+
+
+@dataclass(frozen=True, slots=True)
+class Emax(_Saturable):
     """``EMAX c / (EC50 + c)``: occupancy, receptor saturation.
 
     Parameters
@@ -60,24 +95,13 @@ class Emax(Response):
         Whether E0 is added, the effect without drug.
     """
 
-    baseline: bool = False
-
-    def __post_init__(self) -> None:
-        check_part(self, "baseline", bool, "True or False")
-
-    @property
     @override
-    def parameters(self) -> tuple[Parameter, ...]:
-        return (*((_E0,) if self.baseline else ()), _EMAX, _EC50)
-
-    @override
-    def effect(self, c: Any, p: Any) -> Any:
-        rise = p.EMAX * c / (p.EC50 + c)
-        return p.E0 + rise if self.baseline else rise
+    def share(self, c: Any, p: Any) -> Any:
+        return c / (p.EC50 + c)
 
 
 @dataclass(frozen=True, slots=True)
-class SigmoidEmax(Response):
+class SigmoidEmax(_Saturable):
     """``EMAX c**HILL / (EC50**HILL + c**HILL)`` (Hill 1910).
 
     Parameters
@@ -86,34 +110,23 @@ class SigmoidEmax(Response):
         Whether E0 is added, the effect without drug.
     """
 
-    baseline: bool = False
-
-    def __post_init__(self) -> None:
-        check_part(self, "baseline", bool, "True or False")
-
-    @property
-    @override
-    def parameters(self) -> tuple[Parameter, ...]:
-        steepness = Parameter("HILL", "1", "steepness of the effect", 1.5)
-        return (*((_E0,) if self.baseline else ()), _EMAX, _EC50, steepness)
+    further: ClassVar[tuple[Parameter, ...]] = (_HILL,)
 
     @override
-    def effect(self, c: Any, p: Any) -> Any:
-        rise = p.EMAX * hill(c / p.EC50, p.HILL)
-        return p.E0 + rise if self.baseline else rise
+    def share(self, c: Any, p: Any) -> Any:
+        return hill(c / p.EC50, p.HILL)
 
 
 @dataclass(frozen=True)
-class OnTop(Structure):
+class OnTop(Layered):
     """A structure for an effect: that of the concentrations, and what follows from one of them."""
 
-    pk: Structure
     driver: str | None = field(default=None, kw_only=True)
+    unit: str = field(default="1", kw_only=True)
 
     def check(self) -> None:
         """Refuse what does not fit together, and take the doses as they are in `pk`."""
         check_part(self, "pk", Structure, _PK)
-        object.__setattr__(self, "dosing", self.pk.dosing)
         given = self.driver
         names = [output.name for output in self.pk.outputs]
         if given is not None and given not in names:
@@ -121,7 +134,18 @@ class OnTop(Structure):
                 f"{type(self).__name__} was given driver={given!r}; expected one of the outputs of "
                 f"{type(self.pk).__name__}: {', '.join(names)}."
             )
-        check_names(self)
+        try:
+            _UNITS.of(self.dimension)
+        except UnitError as fault:
+            raise SettingError(
+                f"{type(self).__name__} was given unit={self.unit!r}. {fault}"
+            ) from None
+        self.check_layers()
+
+    @property
+    def dimension(self) -> str:
+        """Dimension of the effect, in the words of `popk.units.Units.of`."""
+        return f"effect in {self.unit}"
 
     def concentration(self, t: Any, a: Any, p: Any) -> Any:
         """The output of `pk` that drives the effect."""
@@ -138,29 +162,35 @@ class OnTop(Structure):
     def rates(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
         return self.pk.rates(t, a, p)
 
+
+@dataclass(frozen=True)
+class Effect(OnTop):
+    """What `DirectEffect` and `EffectCompartment` share: the effect as the last output."""
+
+    response: Response = field(default_factory=Emax)
+
+    def __post_init__(self) -> None:
+        check_part(self, "response", Response, _RESPONSE)
+        self.check()
+
     @property
-    @override
-    def is_stiff(self) -> bool:
-        return self.pk.is_stiff
+    def _of_response(self) -> tuple[Parameter, ...]:
+        """Parameters of the response, with the effect's unit."""
+        return tuple(
+            replace(parameter, dimension=self.dimension)
+            if parameter.dimension == _EFFECT
+            else parameter
+            for parameter in self.response.parameters
+        )
 
     @property
     @override
-    def tolerance(self) -> float:
-        return self.pk.tolerance
-
-    @property
-    @override
-    def deviations(self) -> tuple[str, ...]:
-        return self.pk.deviations
-
-    @property
-    @override
-    def zero_order(self) -> tuple[int, ...]:
-        return self.pk.zero_order
+    def outputs(self) -> tuple[Output, ...]:
+        return (*self.pk.outputs, Output("effect", self.dimension, "effect"))
 
 
 @dataclass(frozen=True)
-class DirectEffect(OnTop):
+class DirectEffect(Effect):
     """An effect that follows the concentration at once.
 
     The outputs are those of `pk`, then ``effect``. The amounts are those of `pk`, and so is their
@@ -171,33 +201,26 @@ class DirectEffect(OnTop):
     Parameters
     ----------
     pk
-        The structure of the concentrations; its parameters come first.
+        The structure of the concentrations; its parameters come first, and its doses and its
+        tolerance are those of the whole.
     response
         `Emax` or `SigmoidEmax`.
     driver
         Name of the output of `pk` that has the effect (``"free_concentration"``); None: its first.
+    unit
+        Unit of the effect, of EMAX and of E0 (``"%"``, ``"{score}"``, ``"mm[Hg]"``).
 
     Raises
     ------
     SettingError
-        When a part is of another kind, or two parts name a parameter or an output alike.
+        When a part is of another kind, the unit is unknown, or two parts name a parameter or an
+        output alike.
     """
-
-    response: Response = field(default_factory=Emax)
-
-    def __post_init__(self) -> None:
-        check_part(self, "response", Response, "one such as Emax() or SigmoidEmax()")
-        self.check()
 
     @property
     @override
     def kinetics(self) -> tuple[Parameter, ...]:
-        return (*self.pk.kinetics, *self.response.parameters)
-
-    @property
-    @override
-    def outputs(self) -> tuple[Output, ...]:
-        return (*self.pk.outputs, Output("effect", "1", "effect"))
+        return (*self.pk.kinetics, *self._of_response)
 
     @override
     def read(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
@@ -209,14 +232,9 @@ class DirectEffect(OnTop):
     def closed_form(self) -> tuple[int, bool] | None:
         return self.pk.closed_form
 
-    @property
-    @override
-    def is_linear(self) -> bool:
-        return self.pk.is_linear
-
 
 @dataclass(frozen=True)
-class EffectCompartment(OnTop):
+class EffectCompartment(Effect):
     """An effect that follows the concentration with a delay: ``dCe/dt = KE0 (c - Ce)``.
 
     The compartments are those of `pk`, then ``effect``, which holds the concentration Ce and takes
@@ -227,29 +245,27 @@ class EffectCompartment(OnTop):
     Parameters
     ----------
     pk
-        The structure of the concentrations; its parameters come first, then KE0.
+        The structure of the concentrations; its parameters come first, then KE0, and its doses and
+        its tolerance are those of the whole.
     response
         `Emax` or `SigmoidEmax`, of Ce.
     driver
         Name of the output of `pk` that has the effect; None: its first.
+    unit
+        Unit of the effect, of EMAX and of E0 (``"%"``, ``"{score}"``, ``"mm[Hg]"``).
 
     Raises
     ------
     SettingError
-        When a part is of another kind, or two parts name a parameter or an output alike.
+        When a part is of another kind, the unit is unknown, or two parts name a parameter or an
+        output alike.
     """
-
-    response: Response = field(default_factory=Emax)
-
-    def __post_init__(self) -> None:
-        check_part(self, "response", Response, "one such as Emax() or SigmoidEmax()")
-        self.check()
 
     @property
     @override
     def kinetics(self) -> tuple[Parameter, ...]:
         delay = Parameter("KE0", "1/time", "rate constant of the effect compartment", 0.5)
-        return (*self.pk.kinetics, delay, *self.response.parameters)
+        return (*self.pk.kinetics, delay, *self._of_response)
 
     @property
     @override
@@ -258,8 +274,8 @@ class EffectCompartment(OnTop):
 
     @property
     @override
-    def outputs(self) -> tuple[Output, ...]:
-        return (*self.pk.outputs, Output("effect", "1", "effect"))
+    def undosed(self) -> tuple[str, ...]:
+        return (*self.pk.undosed, "effect")
 
     @override
     def rates(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
@@ -270,11 +286,6 @@ class EffectCompartment(OnTop):
     def read(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
         return (*self.pk.read(t, a, p), self.response.effect(a.effect, p))
 
-    @property
-    @override
-    def is_linear(self) -> bool:
-        return self.pk.is_linear
-
 
 def examples() -> tuple[Structure, ...]:
     """Each effect on structures with and without a closed form."""
@@ -283,7 +294,7 @@ def examples() -> tuple[Structure, ...]:
     responses = (Emax(), SigmoidEmax(), SigmoidEmax(baseline=True))
     return (
         *(DirectEffect(linear, response) for response in responses),
-        DirectEffect(saturable, Emax(baseline=True)),
+        DirectEffect(saturable, Emax(baseline=True), unit="%"),
         DirectEffect(TargetMediated(), driver="free_concentration"),
         EffectCompartment(linear, SigmoidEmax()),
         EffectCompartment(saturable),

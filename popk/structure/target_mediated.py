@@ -17,8 +17,8 @@ from typing import Any, ClassVar, NamedTuple, override
 
 from popk.errors import SettingError
 from popk.structure.absorption import Absorption, FirstOrder, route_of
-from popk.structure.base import Dosing, Output, Parameter, Structure
-from popk.structure.checks import check_dosing, check_names, check_part
+from popk.structure.base import TOLERANCE, Dosing, Output, Parameter, Structure
+from popk.structure.checks import check_dosing, check_names, check_part, check_tolerance
 from popk.structure.functions import sqrt
 
 __all__ = [
@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 _KSS = Parameter("KSS", "concentration", "steady-state constant of binding, (KOFF + KINT)/KON", 0.1)
+_KD = Parameter("KD", "concentration", "dissociation constant, KOFF/KON", 0.05)
+_KON = Parameter("KON", "1/(concentration*time)", "association rate constant of the complex", 100.0)
+_KSYN = Parameter("KSYN", "concentration/time", "synthesis rate of the target", 0.75)
 _R0 = Parameter("R0", "concentration", "baseline of the target, KSYN/KDEG", 1.5)
 _KDEG = Parameter("KDEG", "1/time", "degradation rate constant of the target", 0.5)
 _KINT = Parameter("KINT", "1/time", "internalisation rate constant of the complex", 0.2)
@@ -49,6 +52,9 @@ class Binding(ABC):
 
     is_stiff: ClassVar[bool] = False
     """Whether binding is followed on its own time scale."""
+
+    tolerance: ClassVar[float] = TOLERANCE
+    """Of the ODE solver, unless the structure is given another."""
 
     compartments: ClassVar[tuple[str, ...]] = ()
     """What is followed besides the drug in central."""
@@ -71,38 +77,49 @@ class Binding(ABC):
 class Full(Binding):
     """Binding and dissociation followed as such: KD KOFF R0 KDEG KINT.
 
-    With C, R and RC the free drug, free target and complex, and KON = KOFF/KD::
+    With C, R and RC the free drug, free target and complex, KON = KOFF/KD and KSYN = KDEG R0::
 
         dC/dt  = -(CL/V) C - KON C R + KOFF RC
-        dR/dt  = KDEG (R0 - R) - KON C R + KOFF RC
+        dR/dt  = KSYN - KDEG R - KON C R + KOFF RC
         dRC/dt = KON C R - (KOFF + KINT) RC
 
     Compartments: central (free drug), target (free, as deviation from R0) and complex.
 
     Source: Mager & Jusko, J Pharmacokinet Pharmacodyn 2001;28:507-532.
+
+    Parameters
+    ----------
+    rate_constants
+        Whether the parameters are the rate constants, KON KOFF KSYN KDEG KINT, in place of the
+        ratios KD and R0.
     """
 
     is_stiff: ClassVar[bool] = True
+    tolerance: ClassVar[float] = 1e-6
     compartments: ClassVar[tuple[str, ...]] = ("target", "complex")
+
+    rate_constants: bool = False
+
+    def __post_init__(self) -> None:
+        check_part(self, "rate_constants", bool, "True or False")
 
     @property
     @override
     def parameters(self) -> tuple[Parameter, ...]:
-        return (
-            Parameter("KD", "concentration", "dissociation constant, KOFF/KON", 0.05),
-            Parameter("KOFF", "1/time", "dissociation rate constant of the complex", 5.0),
-            _R0,
-            _KDEG,
-            _KINT,
-        )
+        koff = Parameter("KOFF", "1/time", "dissociation rate constant of the complex", 5.0)
+        if self.rate_constants:
+            return (_KON, koff, _KSYN, _KDEG, _KINT)
+        return (_KD, koff, _R0, _KDEG, _KINT)
 
     @override
     def state(self, a: Any, p: Any, volume: Any) -> State:
-        return State(a.central / volume, a.complex / volume, p.R0 + a.target / volume)
+        baseline = p.KSYN / p.KDEG if self.rate_constants else p.R0
+        return State(a.central / volume, a.complex / volume, baseline + a.target / volume)
 
     @override
     def rates(self, state: State, a: Any, p: Any, volume: Any) -> tuple[Any, ...]:
-        bound = p.KOFF * (state.free * state.target / p.KD * volume - a.complex)
+        kon = p.KON if self.rate_constants else p.KOFF / p.KD
+        bound = kon * state.free * state.target * volume - p.KOFF * a.complex
         return -bound, -p.KDEG * a.target - bound, bound - p.KINT * a.complex
 
 
@@ -189,7 +206,8 @@ class TargetMediated(Structure):
 
     Parameters are CL V1 Q V2 (CL V without a peripheral compartment), those of the binding, and KA
     with absorption. Of each pair of rates the literature gives, popk uses the ratio that the data
-    can tell and that has the unit of a concentration: R0 = KSYN/KDEG, KD = KOFF/KON.
+    can tell and that has the unit of a concentration: R0 = KSYN/KDEG, KD = KOFF/KON (see `Full` for
+    the rates themselves).
 
     Outputs are the total and the free drug, the total and the free target. Observations in central
     are total drug; DVID 2, 3 and 4 choose the others, and observations in the compartment target,
@@ -206,17 +224,24 @@ class TargetMediated(Structure):
         None, or `FirstOrder`.
     dosing
         Which properties of the doses are parameters.
+    tolerance
+        Relative error, 1e-12 to 1e-2, that the ODE solver may make in each amount in each step, as
+        for `Mammillary`; by default 1e-6 with `Full`, whose free target is a small difference of
+        what is bound and released, and 1e-5 otherwise.
 
     Raises
     ------
     SettingError
-        When a part is of another kind, or a compartment of `dosing` does not exist.
+        When a part is of another kind, a compartment of `dosing` does not exist, or the tolerance
+        is out of range.
     """
 
     approximation: Binding = field(default_factory=QuasiSteadyState)
     peripheral: bool = True
     absorption: Absorption | None = None
     dosing: Dosing = field(default_factory=Dosing)
+    # None becomes that of the approximation.
+    tolerance: float = field(default=None, kw_only=True)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         check_part(self, "approximation", Binding, "Full(), QuasiSteadyState() or Wagner()")
@@ -226,8 +251,11 @@ class TargetMediated(Structure):
                 f"TargetMediated was given absorption={self.absorption!r}; expected None or "
                 "FirstOrder()."
             )
+        if self.tolerance is None:
+            object.__setattr__(self, "tolerance", self.approximation.tolerance)
         check_dosing(self)
         check_names(self)
+        check_tolerance(self)
 
     @property
     def _volume(self) -> str:
@@ -300,21 +328,23 @@ class TargetMediated(Structure):
 
     @property
     @override
-    def is_stiff(self) -> bool:
-        return self.approximation.is_stiff
+    def undosed(self) -> tuple[str, ...]:
+        return self.approximation.compartments
 
     @property
     @override
-    def tolerance(self) -> float:
-        # The free drug is a small difference of what is bound and released.
-        return 1e-6 if self.approximation.is_stiff else 1e-5
+    def is_stiff(self) -> bool:
+        return self.approximation.is_stiff
 
 
 def examples() -> tuple[Structure, ...]:
     """Each approximation with and without a peripheral compartment and absorption."""
-    return tuple(
-        TargetMediated(approximation, peripheral=peripheral, absorption=absorption)
-        for approximation in (Full(), QuasiSteadyState(), Wagner())
-        for peripheral in (True, False)
-        for absorption in (None, FirstOrder())
+    return (
+        *(
+            TargetMediated(approximation, peripheral=peripheral, absorption=absorption)
+            for approximation in (Full(), QuasiSteadyState(), Wagner())
+            for peripheral in (True, False)
+            for absorption in (None, FirstOrder())
+        ),
+        TargetMediated(Full(rate_constants=True), peripheral=False),
     )

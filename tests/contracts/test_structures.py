@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import pickle
 import pkgutil
+import sys
 from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -40,6 +41,7 @@ def histories():
     path = Path(__file__).parents[1] / "structure" / "histories.py"
     spec = spec_from_file_location("popk_structure_histories", path)
     module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up there
     spec.loader.exec_module(module)
     return module
 

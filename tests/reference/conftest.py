@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +59,9 @@ def tightly():
     """A function from a structure to the same structure with a tight ODE tolerance."""
 
     def tightened(structure):
-        kind = type(structure)
-        accurate = type(f"Tight{kind.__name__}", (kind,), {"tolerance": property(lambda _: 1e-10)})
-        return accurate(**{f.name: getattr(structure, f.name) for f in fields(structure)})
+        if hasattr(structure, "pk"):
+            return replace(structure, pk=tightened(structure.pk))
+        return replace(structure, tolerance=1e-10)
 
     return tightened
 

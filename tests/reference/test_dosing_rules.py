@@ -7,6 +7,8 @@ data/nmtests_dosing.csv before it is believed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,11 +25,12 @@ FORGOTTEN = 60.0  # half-lives over ln 2 after which a dose has left no digit of
 TIMES = np.concatenate([[0.0, 12.0, 24.0], np.arange(0.37, 130.0, 2.61)])
 
 
+@dataclass(frozen=True)
 class Numerical(OneCompartment):
     """The same equations, given to the ODE solver."""
 
     closed_form = None
-    tolerance = 1e-10
+    tolerance: float = field(default=1e-10, kw_only=True)
 
 
 def central(age, compartment):

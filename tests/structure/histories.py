@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -351,18 +352,20 @@ def assert_follows(structure, kinetics, theta, records, *, rtol=1e-9, slope=1e-7
     np.testing.assert_allclose(alone.value, value, rtol=1e-12, atol=1e-300)
 
 
+@dataclass(frozen=True)
 class OneByODE(OneCompartment):
     """`OneCompartment` without its closed form, solved to as many digits as can be had."""
 
     closed_form = None
-    tolerance = 1e-10
+    tolerance: float = field(default=1e-10, kw_only=True)
 
 
+@dataclass(frozen=True)
 class TwoByODE(TwoCompartment):
     """Likewise of `TwoCompartment`."""
 
     closed_form = None
-    tolerance = 1e-10
+    tolerance: float = field(default=1e-10, kw_only=True)
 
 
 # Parameters by name: typical values of the kinetics, and of properties of doses.

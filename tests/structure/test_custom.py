@@ -183,6 +183,11 @@ def test_round_trip_without_the_source(structure):
     assert pickle.loads(pickle.dumps(structure)) == structure
 
 
+@pytest.mark.parametrize("structure", EVERY, ids=lambda s: s.name)
+def test_whether_the_time_itself_matters_is_traced(structure):
+    assert structure.depends_on_time == (structure.name == "fading clearance")
+
+
 def test_they_are_structures_of_their_own():
     for first, second in itertools.combinations(EVERY, 2):
         assert first != second
@@ -201,6 +206,9 @@ def test_what_differs_prints_differently():
         one(parameters=(V, CL)),
         one(stiff=True),
         one(deviations=("central",)),
+        one(undosed=("central",)),
+        one(tolerance=1e-7),
+        one(tolerance=1.0000001e-7),
         one(dosing=Dosing(lag=(1,))),
         one(lambda t, a, p: (-p.CL * (a.central / p.V),)),
         one(lambda t, a, p: (-(p.CL * a.central) / p.V,)),
@@ -314,7 +322,12 @@ def test_sentences_about_what_is_read():
         ({"dosing": Dosing(lag=(2,))}, r"compartment 2; its compartments are 1 \(central\)"),
         ({"dosing": "F1"}, "dosing='F1'; expected Dosing"),
         ({"deviations": ("depot",)}, "deviations=.*expected names of its compartments: central"),
+        ({"undosed": "depot"}, "undosed='depot'; expected names of its compartments: central"),
         ({"stiff": "yes"}, "stiff='yes'; expected True or False"),
+        (
+            {"tolerance": 1.0},
+            "Custom was given tolerance=1.0; expected a number from 1e-12 to 0.01",
+        ),
     ],
 )
 def test_sentences_about_parts(given, sentence):

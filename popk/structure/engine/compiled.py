@@ -14,7 +14,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from popk.structure.base import Structure
-from popk.structure.engine import driver, exact_loop, lockstep, ode_loop
+from popk.structure.engine import doses, driver, exact_loop, lockstep, ode_loop
 from popk.structure.engine.driver import ENTRY
 from popk.structure.engine.equations import Equations
 from popk.structure.engine.esdirk import ImplicitStep
@@ -33,14 +33,15 @@ from popk.structure.symbolic import trace
 
 # Functions of the loops in the order in which they call each other; and those that are called so
 # often that they are put in the place of the call.
-_FIRST = ("empty", "give_dose", "write_outputs")
+_FIRST = ("empty", "write_outputs")
 _EXACT = ("resolution", "refreshed", "begin_turn", "end_turn", "up_to_date", "advance", "way_of",
           "prepare_jump", "summed", "find_jump", "take_dose_slopes", "take_jump",
           "jumps")  # fmt: skip
 _ODE = ("first_step", "resolution", "refreshed", "solve_linear", "begin_turn", "give_up", "settle",
         "end_turn", "judge", "refresh", "advance", "jumps", "march")  # fmt: skip
 _LOCKSTEP = ("enter", "elapse", "look", "leap", "clear", "march")
-_LAST = ("change_rate", "apply_atom", "begin_task", "scan", "run")
+_DOSES = ("give_dose", "change_rate")
+_LAST = ("apply_atom", "begin_task", "scan", "run")
 _INLINED = ("write_outputs", "up_to_date", "advance", "way_of", "prepare_jump", "take_jump", "scan",
             "judge", "enter", "elapse", "look")  # fmt: skip
 
@@ -135,6 +136,7 @@ def _entry_of(*, exact: bool) -> Any:
     order = [(driver, name) for name in _FIRST]
     order += [(module, name) for name in (_EXACT if exact else _ODE)]
     order += [(lockstep, name) for name in _LOCKSTEP if exact]
+    order += [(doses, name) for name in _DOSES]
     order += [(driver, name) for name in _LAST]
     for home, name in order:
         names[name] = bind(getattr(home, name), inlined=name in _INLINED, **names)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numba import carray, types  # type: ignore[attr-defined]
 
-from popk.structure.engine.derivatives import fold, move_time, write_slopes
+from popk.structure.engine.derivatives import fold, write_slopes
 from popk.structure.engine.jit import njit
 from popk.structure.engine.lanes import (
     ACTIVE,
@@ -56,7 +56,6 @@ from popk.structure.engine.lanes import (
     slope_at,
 )
 from popk.structure.engine.plan import (
-    DO_FIELD,
     DO_READ,
     DO_READ_WITH_GRADIENT,
     N_PLAN,
@@ -66,9 +65,7 @@ from popk.structure.engine.plan import (
 from popk.structure.engine.schedule import (
     BEGIN,
     BOLUS,
-    BY_F,
     COMPARTMENT,
-    DURATION,
     END,
     JUMP,
     KIND,
@@ -79,7 +76,6 @@ from popk.structure.engine.schedule import (
     RATE,
     SIZE,
     TIME,
-    TIME_LAG,
     WEIGH,
     WHAT,
     build,
@@ -87,9 +83,6 @@ from popk.structure.engine.schedule import (
 from popk.structure.engine.vector import W
 from popk.structure.events import OBSERVE, RESET, ROW
 
-# A dose that raises an amount by this factor within a step starts with a short step: the error
-# estimate of a long one would not see saturation set in on the way.
-MANYFOLD = 5.0
 # What records have: columns of numbers and of codes.
 N_RECORD_NUMBERS, N_RECORD_CODES = 4, 7
 M_ALL = 2  # where a description holds the number of parameters
@@ -101,7 +94,8 @@ STEPS_PER_ATOM, STEPS_PER_TASK = 100, 1000
 advance: Any
 jumps: Any
 resolution: Any
-refreshed: Any
+give_dose: Any
+change_rate: Any
 begin_turn: Any
 end_turn: Any
 march: Any
@@ -355,55 +349,6 @@ def apply_atom(lanes: Any, w: int, e: int, kind: int) -> None:
         begin_turn(lanes, w, e)
     elif kind == END:
         end_turn(lanes, w, e)
-
-
-def give_dose(lanes: Any, w: int, e: int) -> None:
-    """A bolus."""
-    plan, b, place = lanes.plan, lanes.b, w * N_INTEGERS
-    c, size = lanes.codes[e * N_CODES + COMPARTMENT], lanes.numbers[e * lanes.width + SIZE]
-    amount = plan.a + c * W + w
-    lanes.integers[place + STALE] = max(lanes.integers[place + STALE], 1)
-    if plan.exact == 0 and size > MANYFOLD * b[amount]:
-        lanes.reals[w * N_REALS + STEP] = 0.0
-    if plan.dynamic == 1 and lanes.maps:
-        fold(lanes, w)
-        row, column = lanes.codes[e * N_CODES + PLACE], lanes.columns[c]
-        if column >= 0:
-            lanes.old[slope_at(lanes, w, row, c, column)] += lanes.numbers[e * lanes.width + BY_F]
-        if lanes.numbers[e * lanes.width + TIME_LAG] != 0.0:
-            b[plan.t + w] = lanes.reals[w * N_REALS + NOW]
-            call(lanes.parts, DO_FIELD, b)
-            for i in range(plan.n):
-                lanes.scratch[i] = b[plan.field + i * W + w]
-            b[amount] += size
-            call(lanes.parts, DO_FIELD, b)
-            for i in range(plan.n):
-                lanes.scratch[i] -= b[plan.field + i * W + w]
-            move_time(lanes, w, e)
-            return
-    b[amount] += size
-
-
-def change_rate(lanes: Any, w: int, e: int) -> None:
-    """The start or the end of an infusion."""
-    plan, b, place = lanes.plan, lanes.b, w * N_INTEGERS
-    c, size = lanes.codes[e * N_CODES + COMPARTMENT], lanes.numbers[e * lanes.width + SIZE]
-    refreshed(lanes, w, c, size, lanes.numbers[e * lanes.width + DURATION])
-    if plan.dynamic == 1 and lanes.maps:
-        fold(lanes, w)
-        row = lanes.codes[e * N_CODES + PLACE]
-        for k in range(3):
-            column = lanes.columns[(0 if k == 0 else k + 1) * plan.n + c]
-            if column >= 0:
-                change = lanes.numbers[e * lanes.width + BY_F + k]
-                lanes.rates[slope_at(lanes, w, row, c, column)] += change
-        for i in range(plan.n):
-            lanes.scratch[i] = -size if i == c else 0.0
-        move_time(lanes, w, e)
-        lanes.integers[place + STALE] = max(lanes.integers[place + STALE], 1)
-    rate = b[plan.r + c * W + w] + size
-    # What is left when the last infusion ends is rounding.
-    b[plan.r + c * W + w] = 0.0 if abs(rate) < 1e-12 * abs(size) else rate
 
 
 def write_outputs(lanes: Any, w: int) -> None:

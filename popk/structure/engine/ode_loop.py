@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from popk.structure.engine.derivatives import fold
-from popk.structure.engine.driver import MANYFOLD
+from popk.structure.engine.doses import MANYFOLD
 from popk.structure.engine.lanes import (
     BUDGET,
     EVENT,
