@@ -2,7 +2,7 @@
 
 An absorption is a part of a compartmental structure: it names its compartments and parameters and
 gives what flows out of them. The lag of any of these is a property of the doses:
-``Dosing(lag=(1,))``.
+``Dosing(lag=1)``.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class FirstOrder(Absorption):
     """First-order absorption from a depot (CMT 1) into the central compartment (CMT 2).
 
     Doses into CMT 2 are intravenous. A zero-order path beside the first-order one is a second dose
-    record into CMT 2 with RATE -2, ``Dosing(bioavailability=(1, 2), duration=(2,))``.
+    record into CMT 2 with RATE -2, ``Dosing(bioavailability=1, complement={2: 1}, duration=2)``.
     """
 
     closed_form: ClassVar[bool | None] = True
@@ -158,6 +158,11 @@ class Transit(Absorption):
     ----------
     n
         How many transit compartments, 1 to 50.
+
+    Raises
+    ------
+    SettingError
+        When n is something else.
     """
 
     n: int = 3
@@ -204,7 +209,13 @@ class ParallelFirstOrder(Absorption):
         With True, each dose has one record into either depot, both with the whole amount, and the
         parameter FR1 is the fraction that the first path absorbs: of the amounts in the depots, FR1
         and 1 - FR1 reach the central compartment. With False there is no FR1, and all that is in
-        the depots reaches it; the data, or ``Dosing(bioavailability=...)``, divide the dose.
+        the depots reaches it; the data, or ``Dosing(bioavailability=1, complement={3: 1})`` (with
+        ``depot2`` the third compartment), divide the dose.
+
+    Raises
+    ------
+    SettingError
+        When split is something else.
     """
 
     split: bool = True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from popk.errors import SettingError
 from popk.structure.symbolic import trace
 
 type Floats = NDArray[np.float64]
+type Compartments = int | Iterable[int]
+type Complements = Mapping[int, int] | Iterable[tuple[int, int]]
 
 TOLERANCE = 1e-5  # the default of structures that are solved as an ODE
 
@@ -64,32 +66,62 @@ class Output:
     compartment: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Dosing:
     """Which properties of a dose are parameters of the model, by compartment (CMT).
 
-    ``bioavailability=(1,)`` adds the parameter F1, ``lag=(1,)`` ALAG1, ``duration=(2,)`` D2 (of
-    doses with RATE -2) and ``rate=(2,)`` R2 (of doses with RATE -1), as NONMEM names them.
+    ``bioavailability=1`` adds the parameter F1, ``lag=1`` ALAG1, ``duration=2`` D2 (of doses with
+    RATE -2) and ``rate=2`` R2 (of doses with RATE -1), as NONMEM names them. Several compartments
+    are listed, ``lag=(1, 2)``; the attributes are tuples.
+
+    ``complement={2: 1}`` adds no parameter: what enters compartment 2 is what does not enter
+    compartment 1, F2 = 1 - F1, as of a dose that is divided between two paths and has a record into
+    either. F1 must then be at most 1; where it is more, outputs are infinite, as where equations
+    cannot be solved.
+
+    Parameters
+    ----------
+    bioavailability, lag, duration, rate
+        The number of a compartment, counted from 1, or several.
+    complement
+        From the number of a compartment to that of the one whose bioavailability it completes.
+
+    Raises
+    ------
+    SettingError
+        When something is not the number of a compartment, a compartment is named twice, or a
+        complement is that of no parameter.
     """
 
     bioavailability: tuple[int, ...] = ()
     lag: tuple[int, ...] = ()
     duration: tuple[int, ...] = ()
     rate: tuple[int, ...] = ()
+    complement: tuple[tuple[int, int], ...] = ()
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            given = getattr(self, field.name)
-            numbers = (given,) if isinstance(given, int) else tuple(given)
-            object.__setattr__(self, field.name, numbers)
-            if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
+    def __init__(
+        self,
+        bioavailability: Compartments = (),
+        lag: Compartments = (),
+        duration: Compartments = (),
+        rate: Compartments = (),
+        *,
+        complement: Complements = (),
+    ) -> None:
+        given = {"bioavailability": bioavailability, "lag": lag, "duration": duration, "rate": rate}
+        for field, what in given.items():
+            object.__setattr__(self, field, _numbers(field, what))
+        object.__setattr__(self, "complement", _pairs(complement))
+        for into, of in self.complement:
+            if into in self.bioavailability:
                 raise SettingError(
-                    f"Dosing was given {field.name}={given!r}; expected the numbers of "
-                    "compartments, counted from 1."
+                    f"Dosing was given bioavailability={self.bioavailability} and complement="
+                    f"{complement!r}; F{into} is a parameter or 1 - F{of}, not both."
                 )
-            if len(set(numbers)) < len(numbers):
+            if of not in self.bioavailability:
                 raise SettingError(
-                    f"Dosing was given {field.name}={given!r}, which names a compartment twice."
+                    f"Dosing was given complement={complement!r}, F{into} = 1 - F{of}, but F{of} "
+                    f"is no parameter; give bioavailability={of} as well."
                 )
 
     @property
@@ -105,6 +137,43 @@ class Dosing:
             *(Parameter(f"R{c}", "amount/time", f"rate of doses into compartment {c}", 150.0)
               for c in self.rate),
         )  # fmt: skip
+
+
+def _numbers(field: str, given: Any) -> tuple[int, ...]:
+    """Numbers of compartments, each once."""
+    is_list = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    numbers = tuple(given) if is_list else (given,)
+    if not all(map(_is_number, numbers)):
+        raise SettingError(
+            f"Dosing was given {field}={given!r}; expected the number of a compartment, counted "
+            "from 1, or several such as (1, 2)."
+        )
+    if len(set(numbers)) < len(numbers):
+        raise SettingError(f"Dosing was given {field}={given!r}, which names a compartment twice.")
+    return numbers
+
+
+def _pairs(given: Any) -> tuple[tuple[int, int], ...]:
+    """Pairs of compartments, the first of each once, in their order."""
+    refused = SettingError(
+        f"Dosing was given complement={given!r}; expected compartments counted from 1, for example "
+        "{2: 1} where F2 is 1 - F1."
+    )
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+        raise refused
+    pairs = tuple(given.items() if isinstance(given, Mapping) else given)
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2 or not all(map(_is_number, pair)):
+            raise refused
+    if len({into for into, _ in pairs}) < len(pairs):
+        raise SettingError(
+            f"Dosing was given complement={given!r}, which names a compartment twice."
+        )
+    return tuple(sorted(pairs))
+
+
+def _is_number(given: Any) -> bool:
+    return isinstance(given, int) and not isinstance(given, bool) and given >= 1
 
 
 class Structure(ABC):
@@ -196,11 +265,6 @@ class Structure(ABC):
             results=self.compartments,
         )
         return traced.uses_time
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether the amounts are proportional to the doses."""
-        return self.closed_form is not None
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -39,12 +39,16 @@ def check_dosing(structure: Structure) -> None:
     """
     check_part(structure, "dosing", Dosing, "Dosing(...), for example Dosing(lag=(1,))")
     has = structure.compartments
-    for field in fields(Dosing):
-        for number in getattr(structure.dosing, field.name):
+    dosing = structure.dosing
+    named = {field.name: getattr(dosing, field.name) for field in fields(Dosing)}
+    # The other compartment of a pair is one of the bioavailability.
+    named["complement"] = tuple(into for into, _ in dosing.complement)
+    for field_name, numbers in named.items():
+        for number in numbers:
             if number > len(has):
                 listed = ", ".join(f"{k} ({name})" for k, name in enumerate(has, 1))
                 raise SettingError(
-                    f"{type(structure).__name__} was given Dosing({field.name}=...) with "
+                    f"{type(structure).__name__} was given Dosing({field_name}=...) with "
                     f"compartment {number}; its compartments are {listed}."
                 )
 

@@ -27,33 +27,14 @@ from popk.structure.elimination import (
     Linear,
     MichaelisMenten,
     ParallelMichaelisMenten,
-    TimeVaryingClearance,
 )
 
-__all__ = [
-    "Absorption",
-    "DecliningClearance",
-    "Elimination",
-    "FirstOrder",
-    "Linear",
-    "Mammillary",
-    "MichaelisMenten",
-    "OneCompartment",
-    "ParallelFirstOrder",
-    "ParallelMichaelisMenten",
-    "Sequential",
-    "ThreeCompartment",
-    "TimeVaryingClearance",
-    "Transit",
-    "TwoCompartment",
-    "ZeroOrder",
-    "examples",
-]
+__all__ = ["Mammillary", "OneCompartment", "ThreeCompartment", "TwoCompartment", "examples"]
 
 _Q = "inter-compartmental clearance"
 
 
-class Tissue(NamedTuple):
+class Peripheral(NamedTuple):
     """A peripheral compartment: its name, inter-compartmental clearance and volume."""
 
     name: str
@@ -63,18 +44,18 @@ class Tissue(NamedTuple):
 
 _V = Parameter("V", "volume", "volume of distribution", 3.5)
 _V1 = Parameter("V1", "volume", "central volume", 3.5)
-_PERIPHERAL = Tissue(
+_PERIPHERAL = Peripheral(
     "peripheral",
     Parameter("Q", "volume/time", _Q, 0.45),
     Parameter("V2", "volume", "peripheral volume", 2.8),
 )
 _TWO_PERIPHERALS = (
-    Tissue(
+    Peripheral(
         "peripheral",
         Parameter("Q2", "volume/time", f"{_Q}, first peripheral", 0.9),
         Parameter("V2", "volume", "first peripheral volume", 2.0),
     ),
-    Tissue(
+    Peripheral(
         "peripheral2",
         Parameter("Q3", "volume/time", f"{_Q}, second peripheral", 0.15),
         Parameter("V3", "volume", "second peripheral volume", 2.5),
@@ -129,7 +110,7 @@ class Mammillary(Structure):
 
     @property
     @abstractmethod
-    def tissues(self) -> tuple[Tissue, ...]:
+    def peripherals(self) -> tuple[Peripheral, ...]:
         """The peripheral compartments."""
 
     def __post_init__(self) -> None:
@@ -153,7 +134,7 @@ class Mammillary(Structure):
         return (
             *((clearance,) if self.elimination.has_clearance else ()),
             self.volume,
-            *(parameter for _, flow, volume in self.tissues for parameter in (flow, volume)),
+            *(parameter for _, flow, volume in self.peripherals for parameter in (flow, volume)),
             *self.elimination.parameters,
             *self._route.parameters,
         )
@@ -161,14 +142,14 @@ class Mammillary(Structure):
     @property
     @override
     def compartments(self) -> tuple[str, ...]:
-        tissues = (tissue.name for tissue in self.tissues)
-        return (*self._route.before, "central", *tissues, *self._route.after)
+        peripherals = (peripheral.name for peripheral in self.peripherals)
+        return (*self._route.before, "central", *peripherals, *self._route.after)
 
     @property
     @override
     def outputs(self) -> tuple[Output, ...]:
         has = self.compartments
-        places = ["central", *(tissue.name for tissue in self.tissues)]
+        places = ["central", *(peripheral.name for peripheral in self.peripherals)]
         names = ["concentration", *(f"{place}_concentration" for place in places[1:])]
         concentrations = (
             Output(name, "concentration", f"concentration, {place}", has.index(place) + 1)
@@ -182,9 +163,9 @@ class Mammillary(Structure):
         c = self.concentration(a, p)
         central = -self.elimination.rate(t, c, p)
         exchanges = []
-        for name, flow, volume in self.tissues:
-            tissue = getattr(a, name) / getattr(p, volume.name)
-            exchanges.append(getattr(p, flow.name) * (c - tissue))
+        for name, flow, volume in self.peripherals:
+            peripheral = getattr(a, name) / getattr(p, volume.name)
+            exchanges.append(getattr(p, flow.name) * (c - peripheral))
             central = central - exchanges[-1]
         if entry is not None:
             central = central + entry
@@ -192,9 +173,11 @@ class Mammillary(Structure):
 
     @override
     def read(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
-        tissues = (getattr(a, name) / getattr(p, volume.name) for name, _, volume in self.tissues)
+        peripherals = (
+            getattr(a, name) / getattr(p, volume.name) for name, _, volume in self.peripherals
+        )
         depots = (getattr(a, name) for name in self._route.depots)
-        return (self.concentration(a, p), *tissues, *depots)
+        return (self.concentration(a, p), *peripherals, *depots)
 
     def concentration(self, a: Any, p: Any) -> Any:
         """Concentration in the central compartment, given amounts and parameters by name."""
@@ -206,12 +189,7 @@ class Mammillary(Structure):
         depot = self._route.closed_form
         if depot is None or not isinstance(self.elimination, Linear):
             return None
-        return 1 + len(self.tissues), depot
-
-    @property
-    @override
-    def is_linear(self) -> bool:
-        return self.elimination.is_linear
+        return 1 + len(self.peripherals), depot
 
     @property
     @override
@@ -223,8 +201,8 @@ class Mammillary(Structure):
 class OneCompartment(Mammillary):
     """One compartment: CL V.
 
-    See `Mammillary` for the parts. Doses go into central (CMT 1), or, with absorption, into the
-    depot (CMT 1) and central is CMT 2.
+    See `popk.structure.compartments.Mammillary` for the parts. Doses go into central (CMT 1), or,
+    with absorption, into the depot (CMT 1) and central is CMT 2.
     """
 
     @property
@@ -234,7 +212,7 @@ class OneCompartment(Mammillary):
 
     @property
     @override
-    def tissues(self) -> tuple[Tissue, ...]:
+    def peripherals(self) -> tuple[Peripheral, ...]:
         return ()
 
 
@@ -242,7 +220,7 @@ class OneCompartment(Mammillary):
 class TwoCompartment(Mammillary):
     """A central and a peripheral compartment: CL V1 Q V2.
 
-    See `Mammillary` for the parts.
+    See `popk.structure.compartments.Mammillary` for the parts.
     """
 
     @property
@@ -252,7 +230,7 @@ class TwoCompartment(Mammillary):
 
     @property
     @override
-    def tissues(self) -> tuple[Tissue, ...]:
+    def peripherals(self) -> tuple[Peripheral, ...]:
         return (_PERIPHERAL,)
 
 
@@ -260,7 +238,7 @@ class TwoCompartment(Mammillary):
 class ThreeCompartment(Mammillary):
     """A central and two peripheral compartments: CL V1 Q2 V2 Q3 V3.
 
-    See `Mammillary` for the parts.
+    See `popk.structure.compartments.Mammillary` for the parts.
     """
 
     @property
@@ -270,7 +248,7 @@ class ThreeCompartment(Mammillary):
 
     @property
     @override
-    def tissues(self) -> tuple[Tissue, ...]:
+    def peripherals(self) -> tuple[Peripheral, ...]:
         return _TWO_PERIPHERALS
 
 

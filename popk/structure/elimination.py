@@ -34,9 +34,6 @@ class Elimination(ABC):
     has_clearance: ClassVar[bool] = True
     """Whether the structure's first parameter is the clearance CL."""
 
-    is_linear: ClassVar[bool] = True
-    """Whether, at any time, the rate is proportional to the concentration."""
-
     clearance: ClassVar[str] = "clearance"
     """What CL means here."""
 
@@ -62,8 +59,6 @@ class Linear(Elimination):
 class _Saturable(Elimination):
     """Elimination that VMAX and KM limit."""
 
-    is_linear: ClassVar[bool] = False
-
     @property
     @override
     def parameters(self) -> tuple[Parameter, ...]:
@@ -72,7 +67,10 @@ class _Saturable(Elimination):
 
 @dataclass(frozen=True, slots=True)
 class MichaelisMenten(_Saturable):
-    """Saturable elimination alone: ``VMAX c / (KM + c)`` (Michaelis & Menten 1913)."""
+    """Saturable elimination alone: ``VMAX c / (KM + c)``.
+
+    Source: Michaelis & Menten, Biochem Z 1913;49:333.
+    """
 
     has_clearance: ClassVar[bool] = False
 
@@ -96,10 +94,11 @@ class ParallelMichaelisMenten(_Saturable):
 class TimeVaryingClearance(Elimination):
     """Clearance that falls along a sigmoid curve of the time.
 
-    ``CL exp(-IMAX t**GAMMA / (T50**GAMMA + t**GAMMA))``, with t the TIME of the data, which should
-    be 0 at the first dose; before 0 the clearance is CL. IMAX above zero is a fall, to
-    ``CL exp(-IMAX)`` in the end. Publications that write ``exp(Emax ...)`` with Emax below zero
-    mean ``IMAX = -Emax``: parameters of popk are above zero.
+    ``CL exp(-IMAXCL t**GAMMA / (T50CL**GAMMA + t**GAMMA))``, with t the TIME of the data, which
+    should be 0 at the first dose; before 0 the clearance is CL. IMAXCL above zero is a fall, to
+    ``CL exp(-IMAXCL)`` in the end. Publications that write ``exp(Emax ...)`` with Emax below zero
+    mean ``IMAXCL = -Emax``, and by T50 T50CL: parameters of popk are above zero, and have one
+    meaning also where the drug has an effect.
 
     Source: nivolumab, Bajaj et al., CPT Pharmacometrics Syst Pharmacol 2017;6:58-66.
     """
@@ -110,14 +109,14 @@ class TimeVaryingClearance(Elimination):
     @override
     def parameters(self) -> tuple[Parameter, ...]:
         return (
-            Parameter("IMAX", "1", "largest fall of the logarithm of CL", 0.3),
-            Parameter("T50", "time", "time of half the fall of the logarithm of CL", 60.0),
+            Parameter("IMAXCL", "1", "largest fall of the logarithm of CL", 0.3),
+            Parameter("T50CL", "time", "time of half the fall of the logarithm of CL", 60.0),
             Parameter("GAMMA", "1", "steepness of the fall of CL", 3.0),
         )
 
     @override
     def rate(self, t: Any, c: Any, p: Any) -> Any:
-        return p.CL * exp(-p.IMAX * hill(1.0 / p.T50 * t, p.GAMMA)) * c
+        return p.CL * exp(-p.IMAXCL * hill(1.0 / p.T50CL * t, p.GAMMA)) * c
 
 
 @dataclass(frozen=True, slots=True)

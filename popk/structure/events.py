@@ -170,6 +170,10 @@ def events_of(
         Rows of parameters, from ``dataset.parameter_rows()``, which is also what None means; give
         them where only some of the covariates matter.
 
+    Returns
+    -------
+    The events, in the units of the data.
+
     Raises
     ------
     DataError
@@ -244,8 +248,8 @@ def _compartment(table: Table) -> Ints:
 
 def _rates(table: Table, doses: Bools, structure: Structure) -> Floats:
     """RATE, with a modelled duration where the structure gives one to doses at once."""
-    zero_order = getattr(structure, "zero_order", ())
-    at_once = doses & (table["RATE"] == 0) & np.isin(_compartment(table), zero_order)
+    lasting = np.isin(_compartment(table), structure.zero_order)
+    at_once = doses & (table["RATE"] == 0) & lasting
     return np.where(at_once, MODELLED_DURATION, table["RATE"].astype(np.float64))
 
 
@@ -290,10 +294,10 @@ def _check_doses(refuse: _Refusal, doses: Bools, structure: Structure) -> None:
         f"A dose goes into compartment {{value}}, but the structure has {len(names)}: {listed}.",
         "Correct CMT, or use a structure that has this compartment.",
     )
-    dosing, zero_order = structure.dosing, getattr(structure, "zero_order", ())
+    dosing = structure.dosing
     for code, word, letter, having in (
         (MODELLED_RATE, "rate", "R", dosing.rate),
-        (MODELLED_DURATION, "duration", "D", (*dosing.duration, *zero_order)),
+        (MODELLED_DURATION, "duration", "D", (*dosing.duration, *structure.zero_order)),
     ):
         refuse(
             doses & known & (rate == code) & ~np.isin(compartment, having),

@@ -10,7 +10,7 @@ from popk.errors import SettingError
 from popk.structure.absorption import FirstOrder
 from popk.structure.base import Output, Parameter, Structure
 from popk.structure.compartments import TwoCompartment
-from popk.structure.response import DirectEffect, OnTop
+from popk.structure.response import DirectEffect, WithEffect
 
 __all__ = ["IndirectResponse", "examples"]
 
@@ -23,7 +23,7 @@ _KINDS = (
 
 
 @dataclass(frozen=True)
-class IndirectResponse(OnTop):
+class IndirectResponse(WithEffect):
     """A response that the body produces and loses, and the drug inhibits or stimulates either.
 
     ``dR/dt = KOUT (BASE - R)`` without drug; BASE is the baseline, KIN/KOUT in the literature. With
@@ -38,7 +38,8 @@ class IndirectResponse(OnTop):
     before the first dose and after a reset) and takes no doses. The outputs are those of `pk`, then
     ``response``, which is R. An inhibition that can be complete has ``Fixed(1.0)`` for IMAX.
 
-    Source: Dayneka, Garg & Jusko, J Pharmacokinet Biopharm 1993;21:457-478.
+    Source: Dayneka, Garg & Jusko, J Pharmacokinet Biopharm 1993;21:457-478; with IMAX, Sharma &
+    Jusko, J Pharmacokinet Biopharm 1996;24:611-635.
 
     Parameters
     ----------
@@ -109,11 +110,6 @@ class IndirectResponse(OnTop):
     @override
     def undosed(self) -> tuple[str, ...]:
         return (*self.pk.undosed, "response")
-
-    @property
-    @override
-    def is_linear(self) -> bool:
-        return False
 
     @override
     def rates(self, t: Any, a: Any, p: Any) -> Sequence[Any]:

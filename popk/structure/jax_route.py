@@ -55,8 +55,8 @@ def jax_outputs(structure: Structure, events: Events) -> Callable[[Any], Any]:
 
     Returns
     -------
-    A function from theta (n_rows, n_parameters), in the structure's order and units, to the outputs
-    (n_outputs) in the order of the data.
+    A function from theta (n_rows, n_parameters), an array of JAX or NumPy in the structure's order
+    and units, to the outputs (n_outputs), in the units and the order of the data.
 
     Raises
     ------
@@ -67,7 +67,12 @@ def jax_outputs(structure: Structure, events: Events) -> Callable[[Any], Any]:
     Notes
     -----
     A run of doses over which the slowest rate decays by less than 1e-4 loses digits here (eight are
-    left at that point); the compiled solver sums such runs in another way.
+    left at that point); the compiled solver sums such runs in another way. Concentrations long
+    after the last dose may underflow to 0: a likelihood of their logarithm needs a floor. Second
+    derivatives are available with one and two compartments; with three their compilation takes many
+    minutes.
+
+    Source: the closed forms, see `popk.structure.engine.mammillary`.
     """
     _check(structure)
     import jax
@@ -206,7 +211,7 @@ def _check(structure: Structure) -> None:
         )
     if structure.closed_form is None:
         raise SettingError(
-            f"{structure!r} has no closed form; popk gives linear structures to JAX only."
+            f"{structure!r} has no closed form; popk gives only structures with one to JAX."
         )
     if is_dynamic(structure):
         names = ", ".join(parameter.name for parameter in structure.dosing.parameters)

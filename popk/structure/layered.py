@@ -34,11 +34,6 @@ class Layered(Structure):
 
     @property
     @override
-    def is_linear(self) -> bool:
-        return self.pk.is_linear
-
-    @property
-    @override
     def is_stiff(self) -> bool:
         return self.pk.is_stiff
 

@@ -28,7 +28,8 @@ class ParentMetabolite(Layered):
     those of the parent, then ``metabolite``, which also takes doses. The outputs are those of the
     parent, then ``metabolite_concentration``, which observations with its CMT are.
 
-    Source: Houston, Pharmacol Ther 1981;15:521-552.
+    Source: Houston, Drug metabolite kinetics, Pharmacol Ther 1981, doi
+    10.1016/0163-7258(81)90056-5.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ class ParentMetabolite(Layered):
     Raises
     ------
     SettingError
-        When `pk` is something else.
+        When `pk` is something else, or has a parameter, a compartment or an output of these names.
     """
 
     pk: Mammillary = field(default_factory=OneCompartment)

@@ -28,9 +28,9 @@ __all__ = [
     "Effect",
     "EffectCompartment",
     "Emax",
-    "OnTop",
     "Response",
     "SigmoidEmax",
+    "WithEffect",
     "examples",
 ]
 
@@ -93,6 +93,11 @@ class Emax(_Saturable):
     ----------
     baseline
         Whether E0 is added, the effect without drug.
+
+    Raises
+    ------
+    SettingError
+        When baseline is something else.
     """
 
     @override
@@ -108,6 +113,11 @@ class SigmoidEmax(_Saturable):
     ----------
     baseline
         Whether E0 is added, the effect without drug.
+
+    Raises
+    ------
+    SettingError
+        When baseline is something else.
     """
 
     further: ClassVar[tuple[Parameter, ...]] = (_HILL,)
@@ -118,7 +128,7 @@ class SigmoidEmax(_Saturable):
 
 
 @dataclass(frozen=True)
-class OnTop(Layered):
+class WithEffect(Layered):
     """A structure for an effect: that of the concentrations, and what follows from one of them."""
 
     driver: str | None = field(default=None, kw_only=True)
@@ -164,7 +174,7 @@ class OnTop(Layered):
 
 
 @dataclass(frozen=True)
-class Effect(OnTop):
+class Effect(WithEffect):
     """What `DirectEffect` and `EffectCompartment` share: the effect as the last output."""
 
     response: Response = field(default_factory=Emax)

@@ -26,11 +26,15 @@ FEW_SUBJECTS = 64
 
 
 class Solution(NamedTuple):
-    """Outputs (n_outputs) and their gradient (n_slopes, n_parameters), in the units of the data.
+    """Outputs (n_outputs) and their gradient (n_slopes, n_parameters).
 
+    Outputs are in the units of the data; the gradient is in theirs for one unit of each parameter.
     Where every subject has one parameter row, row k of the gradient is that of output k. Otherwise
-    an output has as many consecutive rows as its subject has parameter rows. Outputs of a subject
-    whose equations could not be solved are infinite, with a gradient of zero.
+    an output has as many consecutive rows as its subject has parameter rows.
+
+    Outputs of a subject whose equations could not be solved (by an ODE solver) are infinite, with a
+    gradient of zero. An ODE solver resolves amounts to 1e-10 of the subject's largest dose; what is
+    less than that reads as that.
     """
 
     value: Floats
@@ -69,6 +73,10 @@ class Solver:
             Individual parameters, (n_rows, n_parameters), in the structure's order and units.
         with_gradient
             Whether to compute the gradient; it is empty otherwise.
+
+        Returns
+        -------
+        Values (n_outputs) and gradient (n_slopes, n_parameters).
 
         Raises
         ------
@@ -207,13 +215,42 @@ def check_theta(given: tuple[int, ...], n_rows: int, structure: Structure) -> No
 
 
 def concentrations(structure: Structure, theta: Floats, events: Events) -> Floats:
-    """Outputs of a cohort, (n_outputs), in the units of the data; see `Solver.run`."""
+    """Outputs of a cohort.
+
+    Parameters
+    ----------
+    structure
+        The equations.
+    theta
+        Individual parameters, (n_rows, n_parameters), in the structure's order and units.
+    events
+        The subjects' events, as `events_of` gives them.
+
+    Returns
+    -------
+    Outputs (n_outputs), in the units of the data and the order of `events`; see `Solution`.
+
+    Raises
+    ------
+    SettingError
+        When theta has another shape.
+    """
     return Solver(structure, events).run(theta, with_gradient=False).value
 
 
 def concentrations_with_gradient(
     structure: Structure, theta: Floats, events: Events
 ) -> tuple[Floats, Floats]:
-    """Outputs of a cohort and their gradient; see `Solution`."""
+    """Outputs of a cohort, as `concentrations` gives them, and their gradient.
+
+    Returns
+    -------
+    Outputs (n_outputs) and gradient (n_slopes, n_parameters); see `Solution`.
+
+    Raises
+    ------
+    SettingError
+        When theta has another shape.
+    """
     found = Solver(structure, events).run(theta)
     return found.value, found.gradient

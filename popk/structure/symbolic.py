@@ -17,6 +17,7 @@ import numpy as np
 
 from popk.errors import SettingError
 from popk.structure.equations import ALLOWED, OPERATIONS, Equations, Step
+from popk.structure.functions import repeated_product, whole_number
 
 __all__ = ["Symbol", "trace"]
 
@@ -34,7 +35,6 @@ _UFUNCS = MappingProxyType(
         "float_power": "power",
     }
 )
-_MOST_FACTORS = 16
 _SMOOTH = (
     "An equation is traced once, for all values. Write where_positive(condition, yes, no) or "
     "larger(x, y), of popk.structure.functions, or better something smooth such as x / (k + x)."
@@ -159,13 +159,12 @@ class Symbol:
         return self.tape.add("sqrt", self.index)
 
     def power(self, exponent: Any) -> Any:
-        """A power; one to a small whole number is a product, and so any sign will do."""
+        """A power; see `popk.structure.functions.power`."""
         lifted = self.tape.lift(exponent)
-        number = None if lifted is None else self.tape.number(lifted)
-        if number is not None and number.is_integer() and 0 < abs(number) <= _MOST_FACTORS:
-            product = self._product(abs(int(number)))
-            return product if number > 0 else 1.0 / product
-        return self._two("power", exponent)
+        whole = None if lifted is None else whole_number(self.tape.number(lifted))
+        if whole == 0:
+            return self.tape.lift(1.0)
+        return self._two("power", exponent) if whole is None else repeated_product(self, whole)
 
     def raised_from(self, base: Any) -> Any:
         """A number above zero to the power of this."""
@@ -182,13 +181,6 @@ class Symbol:
         if len(symbols) < len(lifted):
             raise self.tape.refuse("give where_positive something that is not a number")
         return self.tape.add("where_positive", *(symbol.index for symbol in symbols))
-
-    def _product(self, factors: int) -> Any:
-        if factors == 1:
-            return self
-        half = self._product(factors // 2)
-        square = half * half
-        return square * self if factors % 2 else square
 
     def __pow__(self, exponent: Any) -> Any:
         return self.power(exponent)

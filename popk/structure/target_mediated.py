@@ -133,8 +133,8 @@ class QuasiSteadyState(Binding):
         dCt/dt = -(CL/V) C - KINT RC
         dRt/dt = KDEG (R0 - Rt) - (KINT - KDEG) RC
 
-    With KSS read as KD it is the rapid-binding (quasi-equilibrium) approximation of Mager &
-    Krzyzanski 2005.
+    With KSS read as KD it is the rapid-binding (quasi-equilibrium) approximation: Mager &
+    Krzyzanski, Pharm Res 2005;22:1589-1596.
 
     Compartments: central (total drug) and target (total, as deviation from R0).
 
@@ -168,8 +168,8 @@ class Wagner(Binding):
 
     Compartment: central (total drug).
 
-    Source: Wagner, Biopharmaceutics and Relevant Pharmacokinetics, 1971; Gibiansky & Gibiansky,
-    Expert Opin Drug Metab Toxicol 2009;5:803-812.
+    Source: Gibiansky & Gibiansky, Expert Opin Drug Metab Toxicol 2009;5:803-812, who name it after
+    Wagner, Biopharmaceutics and Relevant Pharmacokinetics, 1971.
     """
 
     @property
@@ -214,10 +214,13 @@ class TargetMediated(Structure):
     if there is one, are total target. While parameters change with time-varying covariates, the
     deviation of the target from its baseline is what stays.
 
+    Source: those of the bindings; that deviations from the baseline take the target's place is
+    popk's own, and leaves the equations what they are.
+
     Parameters
     ----------
-    approximation
-        `Full`, `QuasiSteadyState` or `Wagner`.
+    binding
+        `Full`, or one of its approximations, `QuasiSteadyState` or `Wagner`.
     peripheral
         Whether the free drug also distributes into a peripheral compartment.
     absorption
@@ -236,15 +239,15 @@ class TargetMediated(Structure):
         is out of range.
     """
 
-    approximation: Binding = field(default_factory=QuasiSteadyState)
+    binding: Binding = field(default_factory=QuasiSteadyState)
     peripheral: bool = True
     absorption: Absorption | None = None
     dosing: Dosing = field(default_factory=Dosing)
-    # None becomes that of the approximation.
+    # None becomes that of the binding.
     tolerance: float = field(default=None, kw_only=True)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        check_part(self, "approximation", Binding, "Full(), QuasiSteadyState() or Wagner()")
+        check_part(self, "binding", Binding, "Full(), QuasiSteadyState() or Wagner()")
         check_part(self, "peripheral", bool, "True or False")
         if self.absorption is not None and type(self.absorption) is not FirstOrder:
             raise SettingError(
@@ -252,7 +255,7 @@ class TargetMediated(Structure):
                 "FirstOrder()."
             )
         if self.tolerance is None:
-            object.__setattr__(self, "tolerance", self.approximation.tolerance)
+            object.__setattr__(self, "tolerance", self.binding.tolerance)
         check_dosing(self)
         check_names(self)
         check_tolerance(self)
@@ -264,24 +267,24 @@ class TargetMediated(Structure):
     @property
     @override
     def kinetics(self) -> tuple[Parameter, ...]:
-        tissue = (
+        peripheral = (
             Parameter("Q", "volume/time", "inter-compartmental clearance", 0.45),
             Parameter("V2", "volume", "peripheral volume", 2.8),
         )
         return (
             Parameter("CL", "volume/time", "clearance of the free drug", 0.2),
             Parameter(self._volume, "volume", "central volume", 3.5),
-            *(tissue if self.peripheral else ()),
-            *self.approximation.parameters,
+            *(peripheral if self.peripheral else ()),
+            *self.binding.parameters,
             *route_of(self.absorption).parameters,
         )
 
     @property
     @override
     def compartments(self) -> tuple[str, ...]:
-        tissue = ("peripheral",) if self.peripheral else ()
+        peripheral = ("peripheral",) if self.peripheral else ()
         depot = route_of(self.absorption).before
-        return (*depot, "central", *tissue, *self.approximation.compartments)
+        return (*depot, "central", *peripheral, *self.binding.compartments)
 
     @property
     @override
@@ -304,21 +307,21 @@ class TargetMediated(Structure):
     def rates(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
         before, entry, _ = route_of(self.absorption).flow(a, p)
         volume = getattr(p, self._volume)
-        state = self.approximation.state(a, p, volume)
-        binding, *own = self.approximation.rates(state, a, p, volume)
-        central = binding - p.CL * state.free
-        tissue: tuple[Any, ...] = ()
+        state = self.binding.state(a, p, volume)
+        bound, *own = self.binding.rates(state, a, p, volume)
+        central = bound - p.CL * state.free
+        peripheral: tuple[Any, ...] = ()
         if self.peripheral:
             exchange = p.Q * (state.free - a.peripheral / p.V2)
             central = central - exchange
-            tissue = (exchange,)
+            peripheral = (exchange,)
         if entry is not None:
             central = central + entry
-        return (*before, central, *tissue, *own)
+        return (*before, central, *peripheral, *own)
 
     @override
     def read(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
-        free, bound, target = self.approximation.state(a, p, getattr(p, self._volume))
+        free, bound, target = self.binding.state(a, p, getattr(p, self._volume))
         return free + bound, free, target + bound, target
 
     @property
@@ -329,20 +332,20 @@ class TargetMediated(Structure):
     @property
     @override
     def undosed(self) -> tuple[str, ...]:
-        return self.approximation.compartments
+        return self.binding.compartments
 
     @property
     @override
     def is_stiff(self) -> bool:
-        return self.approximation.is_stiff
+        return self.binding.is_stiff
 
 
 def examples() -> tuple[Structure, ...]:
-    """Each approximation with and without a peripheral compartment and absorption."""
+    """Each binding with and without a peripheral compartment and absorption."""
     return (
         *(
-            TargetMediated(approximation, peripheral=peripheral, absorption=absorption)
-            for approximation in (Full(), QuasiSteadyState(), Wagner())
+            TargetMediated(binding, peripheral=peripheral, absorption=absorption)
+            for binding in (Full(), QuasiSteadyState(), Wagner())
             for peripheral in (True, False)
             for absorption in (None, FirstOrder())
         ),

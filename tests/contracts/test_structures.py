@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from popk import structure as package
-from popk.structure import Solver, Structure
+from popk.structure import Custom, Solver, Structure
+from popk.structure.events import DOSE, RESET
 from popk.units import Units
 
 UNITS = Units.parse({"time": "d", "amount": "mg", "concentration": "mg/L"})
@@ -178,6 +179,18 @@ def test_without_drug_everything_is_at_its_baseline(structure):
     np.testing.assert_array_equal(gradient[at_zero], 0.0)
 
 
+def given_so_far(table):
+    """At each observation, all that was given since the beginning or the last reset."""
+    given = 0.0
+    for record in table:
+        if record.kind == RESET:
+            given = 0.0
+        elif record.kind == DOSE:
+            given += record.amount
+        else:
+            yield given
+
+
 @each
 def test_amounts_are_not_negative_and_no_more_than_was_given(structure):
     value, _ = solution(structure)
@@ -186,33 +199,77 @@ def test_amounts_are_not_negative_and_no_more_than_was_given(structure):
     outputs = [structure.outputs[what] for what in observed]
     measured = np.array([o.dimension in ("amount", "concentration") for o in outputs])
     assert np.all(value[measured] >= 0.0)
-    central = np.array([o.name == "concentration" for o in outputs])
-    given = sum(record.amount for record in doses(structure))
-    assert np.all(value[central] * theta.get("V", theta.get("V1")) <= given * (1 + 1e-5))
+    central = np.array([o.name in ("concentration", "free_concentration") for o in outputs])
+    assert central.any() or isinstance(structure, Custom)
+    given = np.array(list(given_so_far(records(structure))))
+    amount = value[central] * theta.get("V", theta.get("V1"))
+    assert np.all(amount <= given[central] * (1 + 1e-5))
 
 
 @each
 def test_every_parameter_moves_something(structure):
-    gradient = solution(structure).gradient[~is_before_doses(structure)]
-    still = [name for name, column in zip(structure.names, gradient.T, strict=True)
-             if not column.any()]  # fmt: skip
+    """By a ten-thousandth of its own relative change at least."""
+    value, gradient = solution(structure)
+    seen = ~is_before_doses(structure) & (value > 1e-6 * np.abs(value).max())
+    relative = np.abs(gradient[seen] * parameters(structure) / value[seen, None]).max(axis=0)
+    still = [n for n, moved in zip(structure.names, relative, strict=True) if not moved > 1e-4]
     assert not still
 
 
+FACTORS = {"time": 24.0, "amount": 1e3, "volume": 10.0, "concentration": 1e3 / 10.0}
+
+
+def factor(dimension):
+    """By how much numbers of this dimension grow with those of `FACTORS`."""
+    return 1.0 if dimension.startswith("effect in ") else eval(dimension, {}, FACTORS)
+
+
+def worst_in_other_units(structure, **wrong):
+    """How far outputs move, relative, when everything is converted; ``wrong``: false dimensions."""
+    value = solution(structure).value
+    table = records(structure)
+    converted = [
+        r._replace(
+            time=factor("time") * r.time,
+            amount=factor("amount") * r.amount,
+            rate=r.rate if r.rate < 0.0 else factor("amount/time") * r.rate,
+            interval=factor("time") * r.interval,
+        )
+        for r in table
+    ]
+    dimensions = [wrong.get(p.name, p.dimension) for p in structure.parameters]
+    theta = parameters(structure) * [factor(dimension) for dimension in dimensions]
+    solver = Solver(structure, histories().events(converted))
+    found = solver.run(theta[None], with_gradient=False).value
+    observed = [structure.outputs[r.what].dimension for r in table if r.kind == 0]
+    back = found / [factor(dimension) for dimension in observed]
+    return np.max(np.abs(back - value) / (np.abs(value) + 1e-6 * np.abs(value).max()))
+
+
 @each
-def test_it_is_linear_when_it_says_so(structure):
-    if any(not name.startswith(("concentration", "peripheral", "depot"))
-           for name in (output.name for output in structure.outputs)):  # fmt: skip
-        return  # an effect is not an amount
+def test_dimensions_are_those_of_the_equations(structure):
+    """Hours for days, micrograms for milligrams, decilitres for litres: nothing moves."""
+    assert worst_in_other_units(structure) < 1e-5
+
+
+def test_a_wrong_dimension_would_be_noticed():
+    structure = next(s for s in EXAMPLES if "KOUT" in s.names)
+    assert worst_in_other_units(structure, KOUT="time") > 1e-2
+    assert worst_in_other_units(structure, CL="volume") > 1e-2
+
+
+@pytest.mark.parametrize(
+    "structure", [s for s in EXAMPLES if s.closed_form and "effect" not in s.outputs[-1].name],
+    ids=repr,
+)  # fmt: skip
+def test_closed_forms_are_proportional_to_the_dose(structure):
+    """The rate of a dose whose rate is a parameter, too."""
     double = [r._replace(amount=2 * r.amount, rate=max(2 * r.rate, r.rate)) if r.amount else r
               for r in records(structure)]  # fmt: skip
-    modelled = any(r.rate == -1.0 for r in double)  # the dose lasts longer instead
-    more = Solver(structure, histories().events(double)).run(
-        parameters(structure)[None], with_gradient=False
-    )
-    drug = ~is_before_doses(structure)
-    twice = np.allclose(more.value[drug], 2 * solution(structure).value[drug], rtol=1e-4)
-    assert modelled or twice == structure.is_linear
+    is_rate = [parameter.dimension == "amount/time" for parameter in structure.parameters]
+    theta = parameters(structure) * np.where(is_rate, 2.0, 1.0)
+    more = Solver(structure, histories().events(double)).run(theta[None], with_gradient=False)
+    np.testing.assert_allclose(more.value, 2 * solution(structure).value, rtol=1e-11)
 
 
 @each

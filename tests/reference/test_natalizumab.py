@@ -111,7 +111,14 @@ def test_most_patients_have_a_trough_above_ten_at_four_weeks():
     names = MODEL.structure.names
     eta = {names.index(name): omega * rng.standard_normal(n) for name, omega in omegas.items()}
     troughs, _ = solved(4, individuals(weights, eta))
-    assert 100 * np.mean(troughs[:, -1] >= 10.0) == pytest.approx(94, abs=2)
+    share = np.mean(troughs[:, -1] >= 10.0)
+    # The sampling error of 80 published patients allows 0.89 to 0.99.
+    assert share == pytest.approx(0.94, abs=0.02)
+    # Without variability, or with twice as much, it would not be so.
+    for times, low, high in ((0.0, 0.99, 1.0), (2.0, 0.0, 0.85)):
+        eta_of = {place: times * value for place, value in eta.items()}
+        other, _ = solved(4, individuals(np.full(n, 74.0), eta_of))
+        assert low <= np.mean(other[:, -1] >= 10.0) <= high
 
 
 def test_the_priors_are_centred_on_the_published_values():

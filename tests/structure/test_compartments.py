@@ -32,7 +32,7 @@ from popk.structure.elimination import (
         (ThreeCompartment(FirstOrder()), "CL V1 Q2 V2 Q3 V3 KA"),
         (OneCompartment(None, MichaelisMenten()), "V VMAX KM"),
         (TwoCompartment(FirstOrder(), ParallelMichaelisMenten()), "CL V1 Q V2 VMAX KM KA"),
-        (OneCompartment(Transit(2), TimeVaryingClearance()), "CL V IMAX T50 GAMMA MTT KA"),
+        (OneCompartment(Transit(2), TimeVaryingClearance()), "CL V IMAXCL T50CL GAMMA MTT KA"),
         (OneCompartment(ParallelFirstOrder(), DecliningClearance()), "CL V CL0 KDES KA1 KA2 FR1"),
         (OneCompartment(ZeroOrder(), dosing=Dosing(lag=(1,))), "CL V ALAG1 D1"),
         (TwoCompartment(Sequential()), "CL V1 Q V2 KA D1"),

@@ -34,7 +34,9 @@ def test_parallel_elimination_is_linear_for_little_drug():
 
 def test_time_varying_clearance_as_published_for_nivolumab():
     elimination = TimeVaryingClearance()
-    p = values_of(OneCompartment(None, elimination), CL=0.2256, IMAX=0.295, T50=58.75, GAMMA=3.15)
+    p = values_of(
+        OneCompartment(None, elimination), CL=0.2256, IMAXCL=0.295, T50CL=58.75, GAMMA=3.15
+    )
     days = np.array([1.0, 20.0, 58.75, 200.0, 365.0])
     sigmoid = days**3.15 / (58.75**3.15 + days**3.15)
     expected = 0.2256 * np.exp(-0.295 * sigmoid)
@@ -58,7 +60,7 @@ def test_declining_clearance_as_published_for_ocrelizumab():
 @pytest.mark.parametrize("elimination", [TimeVaryingClearance(), DecliningClearance()])
 def test_with_clearance_that_changes_the_exposure_is_the_integral(elimination):
     structure = OneCompartment(None, elimination)
-    given = {"KDES": 0.1} if "KDES" in structure.names else {"T50": 5.0}
+    given = {"KDES": 0.1} if "KDES" in structure.names else {"T50CL": 5.0}
     p = values_of(structure, **given)
     found = solve(structure, {"central": 100.0}, **given)[:, 0]
     for t, c in zip(TIMES, found, strict=True):

@@ -76,13 +76,18 @@ def test_steady_states_of_indirect_responses(kind, steady):
     np.testing.assert_allclose(found[:, -1], [20.0, steady], rtol=1e-6)
 
 
+def test_an_inhibition_goes_with_a_clearance_that_changes():
+    structure = IndirectResponse(OneCompartment(None, TimeVaryingClearance()))
+    assert " ".join(structure.names) == "CL V IMAXCL T50CL GAMMA BASE KOUT IMAX IC50"
+    pk = OneCompartment(None, TimeVaryingClearance())
+    both, alone = (solve(each, {"central": 90.0}) for each in (structure, pk))
+    np.testing.assert_allclose(both[:, 0], alone[:, 0], rtol=1e-8)
+    assert both[-1, 1] < 0.9 * both[0, 1]
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (
-            lambda: IndirectResponse(OneCompartment(None, TimeVaryingClearance())),
-            "the parameter IMAX twice",
-        ),
         (lambda: IndirectResponse(OneCompartment(), "inhibit"), "expected one of 'inhibit produc"),
     ],
 )

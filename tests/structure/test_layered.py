@@ -6,8 +6,7 @@ import pytest
 
 from popk.structure.absorption import ZeroOrder
 from popk.structure.base import Dosing
-from popk.structure.compartments import OneCompartment, TwoCompartment
-from popk.structure.elimination import ParallelMichaelisMenten
+from popk.structure.compartments import OneCompartment
 from popk.structure.indirect import IndirectResponse
 from popk.structure.metabolite import ParentMetabolite
 from popk.structure.response import DirectEffect, EffectCompartment
@@ -31,14 +30,6 @@ def test_stiffness_goes_up(layer):
     structure = layer(TargetMediated(Full()))
     assert structure.is_stiff
     assert structure.tolerance == TargetMediated(Full()).tolerance
-
-
-def test_amounts_are_linear_where_those_below_are():
-    linear, saturable = TwoCompartment(), TwoCompartment(None, ParallelMichaelisMenten())
-    for layer in (DirectEffect, EffectCompartment, ParentMetabolite):
-        assert layer(linear).is_linear
-        assert not layer(saturable).is_linear
-    assert not IndirectResponse(linear).is_linear
 
 
 def test_deviations_and_what_takes_no_doses():

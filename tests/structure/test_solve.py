@@ -260,8 +260,11 @@ SATURABLE = [
 ]
 
 
-def assert_numbers(structure, n_points, *, seed, spread=30.0):
-    """Neither NaN nor a negative number; a gradient that is finite where the value is."""
+def assert_numbers(structure, n_points, *, seed, unsolved, spread=30.0):
+    """Neither NaN nor a negative number; a gradient that is finite where the value is.
+
+    ``unsolved``: the share of points at which the solver may give up, with infinity.
+    """
     rng = np.random.default_rng(seed)
     records = in_order(
         dose(0, every=12, times=7), dose(1, 80, over=3, every=9, times=3), *observe(0.5, 2, 40),
@@ -271,7 +274,7 @@ def assert_numbers(structure, n_points, *, seed, spread=30.0):
         records = in_order(dose(0), dose(1, 80, over=3), *observe(0.5, 2, 30))
     solver = Solver(structure, events(records))
     centre = np.array([parameter.example for parameter in structure.parameters])
-    done = 0
+    done = infinite = 0
     while done < n_points:
         size = min(20_000, n_points - done)
         theta = centre * np.exp(rng.uniform(-spread, spread, (size, len(centre))))
@@ -280,30 +283,32 @@ def assert_numbers(structure, n_points, *, seed, spread=30.0):
         finite = np.isfinite(found.value)
         bad |= np.any(finite[..., None] & ~np.isfinite(found.gradient), axis=(1, 2))
         bad |= np.any(np.isnan(found.gradient), axis=(1, 2))
+        infinite += np.count_nonzero(~finite.all(axis=1))
         assert not bad.any(), f"{bad.sum()} points, the first is {theta[bad][0].tolist()}"
         done += size
+    assert infinite <= unsolved * n_points, f"{infinite} of {n_points} points are unsolved"
 
 
 @pytest.mark.parametrize("structure", EXTREME)
 def test_no_point_gives_something_that_is_not_a_number(structure):
-    assert_numbers(structure, 20_000, seed=11)
+    assert_numbers(structure, 20_000, seed=11, unsolved=0.0)
 
 
 @pytest.mark.parametrize("structure", SATURABLE)
 def test_no_point_of_saturable_elimination_gives_something_that_is_not_a_number(structure):
-    assert_numbers(structure, 4_000, seed=12)
+    assert_numbers(structure, 4_000, seed=12, unsolved=0.03)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("structure", EXTREME)
 def test_no_point_of_a_million(structure):
-    assert_numbers(structure, 1_000_000, seed=13)
+    assert_numbers(structure, 1_000_000, seed=13, unsolved=0.0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("structure", SATURABLE)
 def test_no_point_of_a_hundred_thousand_of_saturable_elimination(structure):
-    assert_numbers(structure, 100_000, seed=14)
+    assert_numbers(structure, 100_000, seed=14, unsolved=0.03)
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (3, 3), (2, 2), (2, 6), (6,), (2, 2, 3)])

@@ -175,7 +175,7 @@ def test_the_target_starts_at_its_baseline_and_returns_to_it(binding):
     ("make", "sentence"),
     [
         (lambda: TargetMediated(dosing=Dosing(rate=9)), r"Dosing\(rate=...\) with compartment 9"),
-        (lambda: TargetMediated("full"), r"approximation='full'; expected Full\(\)"),
+        (lambda: TargetMediated("full"), r"binding='full'; expected Full\(\)"),
         (lambda: TargetMediated(peripheral=1), "peripheral=1; expected True or False"),
         (lambda: TargetMediated(absorption=Transit()), "expected None or FirstOrder"),
         (lambda: TargetMediated(absorption=Sequential()), "expected None or FirstOrder"),

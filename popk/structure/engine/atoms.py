@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from popk.structure import events
 from popk.structure.engine.jit import njit
 from popk.structure.events import SAME_TIME
 
@@ -26,34 +27,51 @@ KIND, COMPARTMENT, COUNT, PLACE, OUTPUT, WHAT = range(6)
 ENDLESS = -1
 N_NUMBERS, N_CODES = 12, 6
 
-# Columns of records (`popk.structure.events.Events`).
-R_TIME, R_AMOUNT, R_RATE, R_INTERVAL = range(4)
-R_KIND, R_COMPARTMENT, R_REPEATS, R_STEADY, R_PLACE, R_OUTPUT, R_WHAT = range(7)
+# Columns of records.
+R_TIME, R_AMOUNT, R_RATE, R_INTERVAL = events.TIME, events.AMOUNT, events.RATE, events.INTERVAL
+R_KIND, R_COMPARTMENT, R_REPEATS = events.KIND, events.COMPARTMENT, events.REPEATS
+R_STEADY, R_PLACE, R_OUTPUT, R_WHAT = events.STEADY, events.PLACE, events.OUTPUT, events.WHAT
 
-# Rows of `columns`: theta's column of each compartment's F, lag, D and R, or -1.
+# Rows of `columns`: theta's column of each compartment's F, lag, D and R, or -1; of an F that is 1
+# minus that of another compartment -2 minus its column.
 F_, LAG_, D_, R_ = range(4)
+
+
+@njit
+def column_at(columns: Any, place: int) -> int:
+    """Theta's column that a property of doses follows from, or -1."""
+    column: int = columns[place]
+    return column if column >= -1 else -2 - column
 
 
 @njit
 def properties(
     amount: float, rate: float, theta: Any, compartment: int, columns: Any, n_compartments: int
 ) -> Any:
-    """Size, duration, lag of a dose, and derivatives of size (F, D, R) and duration (F, D, R)."""
-    f, lag = 1.0, 0.0
-    if columns[F_ * n_compartments + compartment] >= 0:
-        f = theta[columns[F_ * n_compartments + compartment]]
+    """Size, duration, lag of a dose, and derivatives of size (F, D, R) and duration (F, D, R).
+
+    Those by F are by the parameter that F follows from.
+    """
+    f, by_f, lag = 1.0, 1.0, 0.0
+    column = column_at(columns, F_ * n_compartments + compartment)
+    if column >= 0:
+        f = theta[column]
+    if columns[F_ * n_compartments + compartment] < -1:
+        f, by_f = 1.0 - f, -1.0
     if columns[LAG_ * n_compartments + compartment] >= 0:
         lag = theta[columns[LAG_ * n_compartments + compartment]]
-    if rate == 0.0:
-        return f * amount, 0.0, lag, (amount, 0.0, 0.0), (0.0, 0.0, 0.0)
+    given = by_f * amount
+    # Of nothing, a bolus: an infusion that takes no time has no end to come to.
+    if rate == 0.0 or (f == 0.0 and rate != -2.0):
+        return f * amount, 0.0, lag, (given, 0.0, 0.0), (0.0, 0.0, 0.0)
     if rate > 0.0:
-        return rate, f * amount / rate, lag, (0.0, 0.0, 0.0), (amount / rate, 0.0, 0.0)
+        return rate, f * amount / rate, lag, (0.0, 0.0, 0.0), (given / rate, 0.0, 0.0)
     if rate == -1.0:
         r = theta[columns[R_ * n_compartments + compartment]]
         duration = f * amount / r
-        return r, duration, lag, (0.0, 0.0, 1.0), (amount / r, 0.0, -duration / r)
+        return r, duration, lag, (0.0, 0.0, 1.0), (given / r, 0.0, -duration / r)
     d = theta[columns[D_ * n_compartments + compartment]]
-    return f * amount / d, d, lag, (amount / d, -f * amount / d / d, 0.0), (0.0, 1.0, 0.0)
+    return f * amount / d, d, lag, (given / d, -f * amount / d / d, 0.0), (0.0, 1.0, 0.0)
 
 
 @njit

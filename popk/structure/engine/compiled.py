@@ -40,7 +40,7 @@ _EXACT = ("resolution", "refreshed", "begin_turn", "end_turn", "up_to_date", "ad
 _ODE = ("first_step", "resolution", "refreshed", "solve_linear", "begin_turn", "give_up", "settle",
         "end_turn", "judge", "refresh", "advance", "jumps", "march")  # fmt: skip
 _LOCKSTEP = ("enter", "elapse", "look", "leap", "clear", "march")
-_DOSES = ("give_dose", "change_rate")
+_DOSES = ("is_refused", "give_dose", "change_rate")
 _LAST = ("apply_atom", "begin_task", "scan", "run")
 _INLINED = ("write_outputs", "up_to_date", "advance", "way_of", "prepare_jump", "take_jump", "scan",
             "judge", "enter", "elapse", "look")  # fmt: skip
@@ -55,7 +55,10 @@ class Compiled(NamedTuple):
 
 
 def dose_columns(structure: Structure) -> NDArray[np.int64]:
-    """Theta's columns of F, lag, D and R by compartment, (4, n_compartments); -1 for none."""
+    """Theta's columns of F, lag, D and R by compartment, (4, n_compartments); -1 for none.
+
+    Where F is 1 minus that of another compartment, -2 minus the column of that one.
+    """
     found = np.full((4, len(structure.compartments)), -1)
     column = len(structure.kinetics)
     dosing = structure.dosing
@@ -65,6 +68,8 @@ def dose_columns(structure: Structure) -> NDArray[np.int64]:
         for number in numbers:
             found[kind, number - 1] = column
             column += 1
+    for into, of in dosing.complement:
+        found[0, into - 1] = -2 - found[0, of - 1]
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from popk.structure.engine.atoms import column_at
 from popk.structure.engine.jit import njit
 from popk.structure.engine.lanes import (
     ACTIVE,
@@ -81,7 +82,7 @@ def move_time(lanes: Any, w: int, e: int) -> None:
     row, c = lanes.codes[e * N_CODES + PLACE], lanes.codes[e * N_CODES + COMPARTMENT]
     for k in range(4):  # lag, F, D, R
         slope = lanes.numbers[e * lanes.width + TIME_LAG + k]
-        column = lanes.columns[(1 if k == 0 else (0 if k == 1 else k)) * plan.n + c]
+        column = column_at(lanes.columns, (1 if k == 0 else (0 if k == 1 else k)) * plan.n + c)
         if slope != 0.0 and column >= 0:
             for i in range(plan.n):
                 lanes.old[slope_at(lanes, w, row, i, column)] += lanes.scratch[i] * slope

@@ -226,7 +226,7 @@ class Inverse(Function):
         return total
 
 
-class Known(Function):
+class Tabulated(Function):
     """A function whose differences are given."""
 
     def __init__(self, differences: dict[tuple[int, ...], Any]) -> None:
@@ -237,7 +237,7 @@ class Known(Function):
         raise KeyError(nodes)
 
 
-class Either(Function):
+class Choice(Function):
     """One function in the lanes where a condition is above zero, another elsewhere."""
 
     def __init__(self, condition: Any, yes: Function, no: Function) -> None:
@@ -248,7 +248,7 @@ class Either(Function):
         return where_positive(self._condition, self._yes(*nodes), self._no(*nodes))
 
 
-class Nothing(Function):
+class UnitDose(Function):
     """The function 1: a unit dose just given."""
 
     def _difference(self, nodes: tuple[int, ...]) -> Any:

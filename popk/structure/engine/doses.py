@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from popk.structure.engine.atoms import column_at
 from popk.structure.engine.derivatives import fold, move_time
-from popk.structure.engine.lanes import N_INTEGERS, N_REALS, NOW, STALE, STEP, slope_at
+from popk.structure.engine.lanes import (
+    BLOCK,
+    N_INTEGERS,
+    N_REALS,
+    N_TASK,
+    NOW,
+    ROWS_OF_TASK,
+    STALE,
+    STEP,
+    slope_at,
+)
 from popk.structure.engine.plan import DO_FIELD, call
 from popk.structure.engine.schedule import (
     BY_F,
@@ -25,6 +36,19 @@ MANYFOLD = 5.0
 refreshed: Any  # bound by `popk.structure.engine.compiled`
 
 
+def is_refused(lanes: Any, task: int) -> bool:
+    """Whether a bioavailability above 1 leaves less than nothing for its complement."""
+    block, rows = lanes.tasks[task * N_TASK + BLOCK], lanes.tasks[task * N_TASK + ROWS_OF_TASK]
+    m_all = lanes.plan.m_all
+    for c in range(lanes.plan.n):
+        if lanes.columns[c] < -1:
+            column = column_at(lanes.columns, c)
+            for row in range(block, block + rows):
+                if lanes.theta[row * m_all + column] > 1.0:
+                    return True
+    return False
+
+
 def give_dose(lanes: Any, w: int, e: int) -> None:
     """A bolus."""
     plan, b, place = lanes.plan, lanes.b, w * N_INTEGERS
@@ -35,7 +59,7 @@ def give_dose(lanes: Any, w: int, e: int) -> None:
         lanes.reals[w * N_REALS + STEP] = 0.0
     if plan.dynamic == 1 and lanes.maps:
         fold(lanes, w)
-        row, column = lanes.codes[e * N_CODES + PLACE], lanes.columns[c]
+        row, column = lanes.codes[e * N_CODES + PLACE], column_at(lanes.columns, c)
         if column >= 0:
             lanes.old[slope_at(lanes, w, row, c, column)] += lanes.numbers[e * lanes.width + BY_F]
         if lanes.numbers[e * lanes.width + TIME_LAG] != 0.0:
@@ -61,7 +85,7 @@ def change_rate(lanes: Any, w: int, e: int) -> None:
         fold(lanes, w)
         row = lanes.codes[e * N_CODES + PLACE]
         for k in range(3):
-            column = lanes.columns[(0 if k == 0 else k + 1) * plan.n + c]
+            column = column_at(lanes.columns, (0 if k == 0 else k + 1) * plan.n + c)
             if column >= 0:
                 change = lanes.numbers[e * lanes.width + BY_F + k]
                 lanes.rates[slope_at(lanes, w, row, c, column)] += change

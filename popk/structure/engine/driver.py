@@ -81,10 +81,11 @@ from popk.structure.engine.schedule import (
     build,
 )
 from popk.structure.engine.vector import W
-from popk.structure.events import OBSERVE, RESET, ROW
+from popk.structure.events import INTERVAL, OBSERVE, RESET, ROW
+from popk.structure.events import WHAT as LAST_CODE
 
 # What records have: columns of numbers and of codes.
-N_RECORD_NUMBERS, N_RECORD_CODES = 4, 7
+N_RECORD_NUMBERS, N_RECORD_CODES = INTERVAL + 1, LAST_CODE + 1
 M_ALL = 2  # where a description holds the number of parameters
 # Steps after which an ODE solver gives a task up.
 STEPS_PER_ATOM, STEPS_PER_TASK = 100, 1000
@@ -94,6 +95,7 @@ STEPS_PER_ATOM, STEPS_PER_TASK = 100, 1000
 advance: Any
 jumps: Any
 resolution: Any
+is_refused: Any
 give_dose: Any
 change_rate: Any
 begin_turn: Any
@@ -292,6 +294,9 @@ def begin_task(lanes: Any, w: int, task: int, records: Any, atoms: Any, capacity
             part, numbers, codes, low, high, theta, block, lanes.columns, plan.n, plan.exact == 1
         )
         low, high = base, base + made
+        if is_refused(lanes, task):
+            lanes.failed[task] = 1
+            high = low
     integers[place + TASK], integers[place + EVENT], integers[place + LAST] = task, low, high
     integers[place + ACTIVE], integers[place + STEPS], integers[place + TURNS] = 0, 0, 0
     integers[place + BUDGET] = STEPS_PER_TASK + STEPS_PER_ATOM * (high - low)

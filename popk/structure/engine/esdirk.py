@@ -1,6 +1,6 @@
 """Steps of stiff structures: implicit Runge-Kutta 4(3) with exact sensitivities, in lanes.
 
-Kennedy & Carpenter's ARK4(3)6L[2]SA-ESDIRK (Appl. Numer. Math. 44:139, 2003) is L-stable and
+Kennedy & Carpenter's ARK4(3)6L[2]SA-ESDIRK (Appl. Numer. Math. 44:139-181, 2003) is L-stable and
 stiffly accurate: time scales that lie far apart cost no steps. Each of its five implicit stages is
 solved by Newton's method with the exact Jacobian; a step whose iterations have not converged is
 rejected, and the error estimate is filtered with the same matrix (Hosea & Shampine, Appl. Numer.

@@ -8,8 +8,8 @@ from popk.structure.engine.differences import (
     Exponential,
     Function,
     Infusion,
-    Known,
     Product,
+    Tabulated,
 )
 from popk.structure.engine.equations import Buffer, Equations, Reading, common_sizes
 from popk.structure.engine.mammillary import (
@@ -234,13 +234,13 @@ class ExactStep:
     def jump_sum(self, b: Memory) -> None:
         """The same from SUM, for runs over which little decays."""
         s, p = self._spectrum(b), self._parameters(b)
-        sums = Known(dict(zip(self.nodes, self.buffer.read(b, "SUM"), strict=True)))
+        sums = Tabulated(dict(zip(self.nodes, self.buffer.read(b, "SUM"), strict=True)))
         self._store(b, infused(self.linear, s, p, sums, b[self.buffer.places["LASTING"]]), s, p)
 
     def double(self, b: Memory) -> None:
         """One binary digit of the number of doses in SUM."""
         s, p = self._spectrum(b), self._parameters(b)
-        total = Known(dict(zip(self.nodes, self.buffer.read(b, "SUM"), strict=True)))
+        total = Tabulated(dict(zip(self.nodes, self.buffer.read(b, "SUM"), strict=True)))
         interval, length, bit = (b[self.buffer.places[x]] for x in ("EVERY", "LENGTH", "BIT"))
         f = doubled(self.linear, s, p, total, interval=interval, length=length, bit=bit)
         self.buffer.write(b, "SUM", [f(*nodes) for nodes in self.nodes])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from popk.structure.engine.atoms import column_at
 from popk.structure.engine.derivatives import fold
 from popk.structure.engine.lanes import (
     EVENT,
@@ -233,7 +234,7 @@ def take_dose_slopes(lanes: Any, w: int, e: int, weigh: bool) -> None:
     row, c = lanes.codes[e * N_CODES + PLACE], lanes.codes[e * N_CODES + COMPARTMENT]
     fold(lanes, w)
     for k in range(4):  # F, D, R, lag
-        column = lanes.columns[(1 if k == 3 else (0 if k == 0 else k + 1)) * plan.n + c]
+        column = column_at(lanes.columns, (1 if k == 3 else (0 if k == 0 else k + 1)) * plan.n + c)
         if column < 0:
             continue
         for i in range(plan.n):

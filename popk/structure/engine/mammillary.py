@@ -15,9 +15,9 @@ eigenvectors :math:`u_i`, so for any function f
 :math:`k_a f[k_a, \lambda_i]`. Nothing is divided by a difference of rates, so colliding rates
 (ka = ke, Q -> 0) are no exception.
 
-Source: macro-constants and superposition, Gibaldi and Perrier, Pharmacokinetics (2nd ed., 1982),
-chapters 1 and 2; one-sided Jacobi rotations for three compartments, Demmel, Applied Numerical
-Linear Algebra (SIAM 1997), section 5.4.3.
+Source: macro-constants and superposition, Gibaldi and Perrier, Pharmacokinetics (2nd ed., 1982);
+one-sided Jacobi rotations for three compartments, Demmel, Applied Numerical Linear Algebra (SIAM
+1997).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from popk.structure.engine.differences import (
-    Either,
+    Choice,
     Exponential,
     Function,
     Infusion,
     Inverse,
-    Known,
-    Nothing,
     Product,
     Repeat,
+    Tabulated,
+    UnitDose,
 )
 from popk.structure.functions import larger, sqrt, where_positive
 
@@ -235,7 +235,7 @@ def history(
     step = m.exponential(s, p, where_positive(one, 1.0, interval))
     infinite = Repeat(step, None)
     finite = Repeat(step, m.exponential(s, p, interval * some))
-    run = Either(one, Nothing(), Either(endless, infinite, finite))
+    run = Choice(one, UnitDose(), Choice(endless, infinite, finite))
     return Product(infused(m, s, p, run, duration), m.exponential(s, p, since))
 
 
@@ -243,7 +243,7 @@ def infused(m: Mammillary, s: Spectrum, p: list[Any], run: Function, duration: A
     """A run whose doses are infusions at unit rate where the duration is above zero."""
     forever = where_positive(duration - 1e300, 1.0, -1.0)
     finite = infusion(m, s, p, duration=where_positive(forever, 1.0, duration))
-    each = Either(forever, Inverse(m.rates_of(s, p)), Either(duration, finite, Nothing()))
+    each = Choice(forever, Inverse(m.rates_of(s, p)), Choice(duration, finite, UnitDose()))
     return Product(run, each)
 
 
@@ -258,13 +258,20 @@ def infusion(m: Mammillary, s: Spectrum, p: list[Any], *, duration: Any) -> Func
 
 
 def doubled(
-    m: Mammillary, s: Spectrum, p: list[Any], total: Known, *, interval: Any, length: Any, bit: Any
+    m: Mammillary,
+    s: Spectrum,
+    p: list[Any],
+    total: Tabulated,
+    *,
+    interval: Any,
+    length: Any,
+    bit: Any,
 ) -> Function:
     """Twice as many doses as ``total`` holds (``length``), and one more where bit is above zero."""
     twice = Product(total, m.exponential(s, p, interval * length))
     both = _Sum(total, twice)
-    more = _Sum(Nothing(), Product(both, m.exponential(s, p, interval)))
-    return Either(bit, more, both)
+    more = _Sum(UnitDose(), Product(both, m.exponential(s, p, interval)))
+    return Choice(bit, more, both)
 
 
 class _Sum(Function):

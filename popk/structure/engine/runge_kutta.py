@@ -1,9 +1,9 @@
 """Steps of nonlinear structures: Runge-Kutta 5(4) with exact forward sensitivities, in lanes.
 
-Dormand & Prince's pair (J. Comput. Appl. Math. 6:19, 1980) advances the amounts. Their derivatives
-are advanced by the derivative of the very same steps (internal differentiation: stage i of S uses
-the Jacobian at stage i of the amounts), so the gradient is that of the number returned, not of a
-second approximation. Step sizes are chosen from the amounts alone and held constant in the
+Dormand & Prince's pair (J. Comput. Appl. Math. 6:19-26, 1980) advances the amounts. Their
+derivatives are advanced by the derivative of the very same steps (internal differentiation: stage i
+of S uses the Jacobian at stage i of the amounts), so the gradient is that of the number returned,
+not of a second approximation. Step sizes are chosen from the amounts alone and held constant in the
 derivative; a rejected step costs no sensitivities.
 """
 

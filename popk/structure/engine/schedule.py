@@ -131,7 +131,7 @@ def build(
     theta, block
         Parameters, and the subject's first row in them; read only where ``columns`` say so.
     columns
-        Theta's columns of F, lag, D and R by compartment, (4 * n_compartments); -1 for none.
+        See `popk.structure.engine.compiled.dose_columns`, (4 * n_compartments).
     exact
         Whether the structure has a closed form: then runs and steady states become jumps.
     """
@@ -185,7 +185,8 @@ def build_part(
             if interval <= 0.0:
                 continue
         changes = by_duration[0] != 0.0 or by_duration[1] != 0.0 or by_duration[2] != 0.0
-        fixed = not (duration > 0.0 and atoms[0].shape[1] > BY_F and changes)
+        # A jump of nothing would have no derivative by F.
+        fixed = size != 0.0 and not (duration > 0.0 and atoms[0].shape[1] > BY_F and changes)
         j, repeats, ahead = 0, code[k, R_REPEATS], k + 1
         while j < repeats:
             start = time + lag + j * interval

@@ -146,9 +146,24 @@ class Lanes:
         return self._keeping_nan(value)
 
     def power(self, exponent: Lanes | float) -> Lanes:
-        """``self ** exponent`` where this is above zero, 0 elsewhere."""
-        base = self.where_positive(self, self, 1.0)
-        return self.where_positive(self, (base.log() * exponent).exp(), 0.0)
+        """A power; see `popk.structure.functions.power`."""
+        whole = functions.whole_number(exponent)
+        if whole is not None:
+            return cast(Lanes, functions.repeated_product(self, whole))
+        size = abs(self)
+        raised = (size.where_positive(size, size, 1.0).log() * exponent).exp()
+        if not isinstance(exponent, Lanes):
+            return self._keeping_nan(self.where_positive(self, raised, 0.0))
+        half = exponent * 0.5
+        odd = half - half._floor()  # above zero where a whole exponent is odd
+        products = self.where_positive(
+            size, self.where_positive(odd, -raised, raised), _at_zero(exponent)
+        )
+        products = self.where_positive(exponent - exponent._floor(), 0.0, products)
+        return self._keeping_nan(self.where_positive(self, raised, products))
+
+    def _floor(self) -> Lanes:
+        return self._make(self._intrinsic(f"llvm.floor.v{W}f64"))
 
     def raised_from(self, base: float) -> Lanes:
         """``base ** self``."""
@@ -179,6 +194,12 @@ class Lanes:
     def _keeping_nan(self, value: Lanes) -> Lanes:
         nan = self.builder.fcmp_unordered("uno", self.value, self.value)
         return self._make(self.builder.select(nan, self.value, value.value))
+
+
+def _at_zero(exponent: Lanes) -> Lanes:
+    """``0 ** exponent``."""
+    below = exponent.where_positive(-exponent, float("inf"), 1.0)
+    return exponent.where_positive(exponent, 0.0, below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,14 +271,20 @@ class Dual:
         return self._scaled(value, 0.5 / value)
 
     def power(self, exponent: Dual | float) -> Dual:
-        """``self ** exponent``; at zero and below, value and derivatives are 0."""
+        """A power; the derivative by the exponent is 0 at zero and below."""
+        whole = functions.whole_number(exponent)
+        if whole is not None:
+            return cast(Dual, functions.repeated_product(self, whole))
         raised = exponent.value if isinstance(exponent, Dual) else exponent
         value = functions.power(self.value, raised)
         mine = raised * functions.power(self.value, raised - 1.0)
         if not isinstance(exponent, Dual):
             return self._scaled(value, mine)
+        # To the power of 0 everything is 1, also what has no inverse.
+        mine = functions.where_positive(raised * raised, mine, 0.0)
         base = functions.where_positive(self.value, self.value, 1.0)
-        return Dual(value, self._join(exponent, mine, value * functions.log(base)))
+        by_exponent = functions.where_positive(self.value, value * functions.log(base), 0.0)
+        return Dual(value, self._join(exponent, mine, by_exponent))
 
     def raised_from(self, base: Any) -> Dual:
         """``base ** self``."""

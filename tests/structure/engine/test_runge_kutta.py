@@ -179,15 +179,15 @@ def test_a_subject_does_not_depend_on_its_neighbours(structure, theta):
 
 @pytest.mark.parametrize(("structure", "theta"), CASES)
 def test_no_parameters_give_something_that_is_not_a_number(structure, theta):
-    """Where no reasonable number of steps is enough, the concentration is infinite."""
+    """Explicit steps alone leave a fifth of these points unsolved, implicit ones none."""
     rng = np.random.default_rng(7)
     thetas = theta * np.exp(rng.uniform(-8, 8, (2000, len(theta))))
     records = events([dose(0, 300, over=1 / 24), *observe(0.02, 1.0, 10.0)])
     found = Solver(structure, records).ensemble(thetas[:, None, :], with_gradient=True)
-    assert not np.isnan(found.value).any()
-    assert not np.isnan(found.gradient).any()
+    assert np.isfinite(found.value).all()
+    assert np.isfinite(found.gradient).all()
     assert np.all(found.value > 0)
-    assert np.mean(np.isinf(found.value)) < 0.3
+    assert np.all(np.any(found.gradient != 0.0, axis=(1, 2)))
 
 
 @pytest.mark.parametrize(("structure", "theta"), CASES)

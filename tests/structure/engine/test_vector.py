@@ -39,7 +39,9 @@ UNARY = {
     "sqrt": (sqrt, 0.5 / np.sqrt(X)),
     "x ** 2.5": (lambda x: power(x, 2.5), 2.5 * X**1.5),
     "2.5 ** x": (lambda x: power(2.5, x), 2.5**X * np.log(2.5)),
-    "(-x) ** 2": (lambda x: power(-x, 2.0), 0.0),
+    "(-x) ** 2": (lambda x: power(-x, 2.0), 2 * X),
+    "(-x) ** -3": (lambda x: power(-x, -3), 3 * X**-4),
+    "(-x) ** 2.5": (lambda x: power(-x, 2.5), 0.0),
     "abs(-x)": (lambda x: abs(-x), 1.0),
 }
 
@@ -59,6 +61,87 @@ def test_dual_of_one(name):
     found = function(Dual(X, {3: 1.0}))
     assert found.value == pytest.approx(function(X))
     assert found.slopes == {3: pytest.approx(slope)}
+
+
+BASES = np.array([-3.0, -1.0, -0.4, 0.0, 0.4, 1.0, 2.0, -7.5])
+
+
+@pytest.mark.parametrize("exponent", [2, 3, 1, 17, 2.0, -1, -2, -3.0, np.float64(3.0)])
+def test_a_whole_power_is_a_product_whatever_the_sign(exponent):
+    """In numbers, lanes, and both kinds of dual numbers: with its derivative."""
+    bases = BASES if exponent > 0 else BASES[BASES != 0.0].repeat(2)[:W]
+    expected = bases ** float(exponent)
+    slopes = exponent * bases ** (exponent - 1.0)
+    np.testing.assert_allclose(power(bases, exponent), expected, rtol=1e-14)
+    np.testing.assert_allclose([power(x, exponent) for x in bases], expected, rtol=1e-14)
+    np.testing.assert_allclose(run(lambda x: [power(x, exponent)], bases)[0], expected, rtol=1e-14)
+
+    def derivatives(x, one):
+        found = power(Dual(x, {0: one}), exponent)
+        return [found.value, found.slopes[0]]
+
+    value, slope = run(derivatives, bases, np.ones(W))
+    np.testing.assert_allclose(value, expected, rtol=1e-14)
+    np.testing.assert_allclose(slope, slopes, rtol=1e-13, atol=1e-300)
+
+
+@pytest.mark.parametrize("exponent", [2.5, 0.5, -1.5])
+def test_any_other_power_is_nothing_at_zero_and_below(exponent):
+    above = BASES > 0.0
+    positive = np.where(above, BASES, 1.0)
+    expected = np.where(above, positive**exponent, 0.0)
+    slopes = np.where(above, exponent * positive ** (exponent - 1.0), 0.0)
+    np.testing.assert_allclose(power(BASES, exponent), expected, rtol=1e-14)
+    np.testing.assert_allclose([power(x, exponent) for x in BASES], expected, rtol=1e-14)
+
+    def derivatives(x, one):
+        found = power(Dual(x, {0: one}), exponent)
+        return [power(x, exponent), found.value, found.slopes[0]]
+
+    lanes, value, slope = run(derivatives, BASES, np.ones(W))
+    np.testing.assert_allclose(lanes, expected, rtol=1e-14)
+    np.testing.assert_allclose(value, expected, rtol=1e-14)
+    np.testing.assert_allclose(slope, slopes, rtol=1e-13)
+
+
+def test_to_the_power_of_zero_everything_is_one():
+    np.testing.assert_array_equal(power(BASES, 0), 1.0)
+    np.testing.assert_array_equal(run(lambda x: [power(x, 0.0)], BASES), 1.0)
+    assert power(-3.0, 0) == 1.0
+    assert power(Dual(-3.0, {0: 1.0}), 0).value == 1.0
+
+
+def test_an_exponent_that_is_known_late_means_the_same():
+    """A parameter may have a whole value: nothing but the value decides."""
+    x = np.array([-3.0, -3.0, -3.0, -3.0, 0.0, 0.0, 2.0, 2.0])
+    y = np.array([2.0, -3.0, 2.5, 0.0, 2.0, 0.0, -1.0, 2.5])
+    expected = np.array([9.0, -1.0 / 27.0, 0.0, 1.0, 0.0, 1.0, 0.5, 2.0**2.5])
+    by_x = np.array([-6.0, -3.0 / 81.0, 0.0, 0.0, 0.0, 0.0, -0.25, 2.5 * 2.0**1.5])
+    by_y = np.where(x > 0.0, expected * np.log(2.0), 0.0)
+    np.testing.assert_allclose(power(x, y), expected, rtol=1e-14)
+    np.testing.assert_allclose([power(*pair) for pair in zip(x, y, strict=True)], expected)
+
+    def derivatives(x, y, one):
+        found = power(Dual(x, {0: one}), Dual(y, {1: one}))
+        return [power(x, y), found.value, found.slopes[0], found.slopes[1]]
+
+    lanes, value, *slopes = run(derivatives, x, y, np.ones(W))
+    np.testing.assert_allclose(lanes, expected, rtol=1e-14)
+    np.testing.assert_allclose(value, expected, rtol=1e-14)
+    np.testing.assert_allclose(slopes[0], by_x, rtol=1e-13)
+    np.testing.assert_allclose(slopes[1], by_y, rtol=1e-13)
+
+
+def test_a_power_of_what_is_no_number_is_none():
+    x = np.full(W, np.nan)
+    found = run(lambda x, y: [power(x, 2), power(x, 2.5), power(x, y)], x, np.arange(W) / 2.0)
+    assert np.isnan(found).all()
+
+
+def test_complex_steps_see_the_derivative_of_a_power():
+    for x, exponent, slope in ((-3.0, 3, 27.0), (2.0, 1.5, 1.5 * 2**0.5), (-3.0, 1.5, 0.0)):
+        found = power(np.array([x + 1e-80j]), exponent)[0].imag / 1e-80
+        assert found == pytest.approx(slope)
 
 
 def test_a_constant_has_no_slopes():
