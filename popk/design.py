@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset, ParameterRows, Problems
 from popk.model import ModelError, PopModel
+from popk.observations import check_errors
+from popk.statistics import NUMPY, Fixed, Folds
 from popk.structure import Events, Structure, concentrations, events_of
-from popk.structure.events import DOSE, OBSERVE, OUTPUT, PLACE, RESET
+from popk.structure.events import DOSE, KIND, OBSERVE, RESET, WHAT
 
 __all__ = [
     "Design",
-    "Observations",
     "check_fit",
     "check_units",
     "design_of",
-    "observations",
     "subject_of_output",
 ]
 
@@ -41,16 +41,33 @@ class Design:
         The rows of individual parameters.
     covariates
         Value of each covariate that the model uses, (n_rows).
+    occasion
+        The occasion of each row, (n_rows), counted from 0 over all subjects: a subject's occasions
+        stand together, in the order of their rows. All 0 where the model has no variability
+        between occasions.
     """
 
     events: Events
     rows: ParameterRows
     covariates: dict[str, Floats]
+    occasion: NDArray[np.int64]
 
     @property
     def varies(self) -> bool:
         """Whether a subject has several rows of parameters."""
         return self.rows.n_rows > self.events.n_subjects
+
+    @property
+    def occasion_subject(self) -> NDArray[np.int64]:
+        """The subject of each occasion, (n_occasions)."""
+        _, first = np.unique(self.occasion, return_index=True)
+        return np.asarray(self.rows.subject[first])
+
+    @property
+    def occasion_number(self) -> NDArray[np.int64]:
+        """OCC of each occasion, (n_occasions)."""
+        _, first = np.unique(self.occasion, return_index=True)
+        return np.asarray(self.rows.occasion[first])
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -62,29 +79,6 @@ class Design:
         """Each subject's first row, (n_subjects)."""
         return self.rows.first[:-1]
 
-    def mean_of_rows(self, values: Floats) -> Floats:
-        """Mean over each subject's rows: (..., n_rows, m) to (..., n_subjects, m)."""
-        counts = np.diff(self.rows.first)
-        return np.add.reduceat(values, self.first, axis=-2) / counts[:, None]
-
-
-class Observations(NamedTuple):
-    """The observed values: each (n_observations); ``lloq`` is 1 where none was given."""
-
-    dv: NDArray[np.float64]
-    lloq: NDArray[np.float64]
-    below: NDArray[np.bool_]
-
-
-def observations(dataset: Dataset) -> Observations:
-    """The observations of a dataset, in record order."""
-    table = dataset.table.isel(record=dataset.is_observation)
-    return Observations(
-        np.array(table["DV"].values, dtype=float),
-        np.nan_to_num(table["LLOQ"].values.astype(float), nan=1.0),
-        np.array(table["CENS"].values, dtype=bool),
-    )
-
 
 def check_fit(model: PopModel, dataset: Dataset) -> Design:
     """The design of the data, once it is certain that the model can describe them.
@@ -92,13 +86,17 @@ def check_fit(model: PopModel, dataset: Dataset) -> Design:
     Raises
     ------
     DataError, ModelError
-        When the data do not fit the model: units, covariates, compartments, several kinds of
-        observation, or observations whose likelihood is undefined.
+        When the data do not fit the model: units, covariates, compartments, kinds of observation
+        without a residual error, or observations whose likelihood is undefined.
     """
     design = design_of(model, dataset)
-    _refuse_several_outputs(model, design)
-    if model.error.needs_positive_prediction:
-        _refuse_before_first_dose(model, dataset, design.events)
+    _refuse_idle_levels(model, design)
+    _refuse_impossible_factors(model, dataset, design)
+    check_errors(model, dataset, design.events)
+    for k in design.outputs:
+        error = model.error.of(model.structure.outputs[k].name)
+        if error is not None and error.needs_positive_prediction:
+            _refuse_before_first_dose(model, dataset, design.events, k)
     return design
 
 
@@ -118,13 +116,24 @@ def design_of(model: PopModel, dataset: Dataset, *, everywhere: bool = False) ->
         When units, covariates, compartments or outputs do not fit the model.
     """
     check_units(model, dataset)
-    names = tuple(dict.fromkeys(effect.covariate for effect in model.covariates))
-    # Random effects do not differ between occasions, so OCC makes no rows.
-    rows = dataset.parameter_rows(covariates=names, occasions=False)
+    names, occasions = _used(model), bool(model.iov.effects)
+    rows = dataset.parameter_rows(covariates=names, occasions=occasions)
     _check_covariates(model, dataset, rows)
     events = events_of(dataset, model.structure, everywhere=everywhere, rows=rows)
     values = {name: rows.covariates[name].to_numpy(dtype=float, copy=True) for name in names}
-    return Design(events, rows, values)
+    return Design(events, rows, values, _occasions(rows, counted=occasions))
+
+
+def _occasions(rows: ParameterRows, *, counted: bool) -> NDArray[np.int64]:
+    """Occasions of the rows, numbered through all subjects; all 0 if not counted."""
+    if not counted:
+        return np.zeros(rows.n_rows, dtype=np.int64)
+    both = np.stack([rows.subject, rows.occasion], axis=1)
+    _, first, found = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    # In the order in which they are used.
+    place = np.empty(len(first), dtype=np.int64)
+    place[np.argsort(first, kind="stable")] = np.arange(len(first))
+    return np.asarray(place[found.ravel()])
 
 
 def check_units(model: PopModel, dataset: Dataset) -> None:
@@ -136,12 +145,22 @@ def check_units(model: PopModel, dataset: Dataset) -> None:
         With a sentence for each difference.
     """
     faults = [str(sentence) for sentence in model.units.same_scale(dataset.units)]
-    needed = {effect.covariate for effect in model.covariates}
-    missing = sorted(needed - set(dataset.covariates))
+    missing = sorted(set(_used(model)) - set(dataset.covariates))
     faults += [
         f"it needs the covariate {name}, which the data do not have; declare it when reading, "
         f'for example units={{..., "{name}": "{model.units.covariate(name)}"}}.'
         for name in missing
+    ]
+    if model.iov.effects and "OCC" not in dataset.table:
+        faults.append(
+            f"{', '.join(model.iov.effects)} vary between occasions, but the data have no column "
+            "OCC that numbers each subject's occasions; add one, or leave IOV out."
+        )
+    faults += [
+        f"the {effect.kind} effect of {name} on {effect.parameter} has no reference (None); give "
+        "it one, or take model.centred_on(dataset), whose references are the medians of the data."
+        for effect in model.covariates
+        for name in effect.uncentred
     ]
     if faults:
         raise ModelError([f"{fault} (model {model.name})" for fault in faults])
@@ -153,16 +172,20 @@ def subject_of_output(events: Events) -> NDArray[np.int64]:
     return np.ascontiguousarray(subject[events.kind == OBSERVE])
 
 
+def _used(model: PopModel) -> tuple[str, ...]:
+    """Names of the covariates that the model uses."""
+    return tuple(dict.fromkeys(n for effect in model.covariates for n in effect.covariates))
+
+
 def _check_covariates(model: PopModel, dataset: Dataset, rows: ParameterRows) -> None:
     """Every value that an effect meets: those of the records, and those interpolated between."""
     problems = Problems("the data for this model")
     table = dataset.table
     names, numbers = table["ID"].values, table["record"].values
     found: set[tuple[str, str, float]] = set()  # two effects of one covariate find the same fault
-    for effect in model.covariates:
-        name = effect.covariate
+    for effect, name in ((e, name) for e in model.covariates for name in e.covariates):
         values, place = np.unique(table[name].values, return_inverse=True)
-        faults = {k: fault for k, value in enumerate(values) if (fault := effect.fault(value))}
+        faults = {k: fault for k, v in enumerate(values) if (fault := effect.fault(name, float(v)))}
         for k in np.flatnonzero(np.isin(place, list(faults))).tolist():
             fault, value = faults[place[k]], float(values[place[k]])
             if (names[k], fault, value) in found:
@@ -175,46 +198,86 @@ def _check_covariates(model: PopModel, dataset: Dataset, rows: ParameterRows) ->
                 id=str(names[k]),
                 column=name,
             )
-        between = [v for v in np.unique(rows.covariates[name]) if effect.fault(float(v))]
+        between = [v for v in np.unique(rows.covariates[name]) if effect.fault(name, float(v))]
         if between and not faults and ("", name, 0.0) not in found:
             found.add(("", name, 0.0))
             problems.error(
                 f'Interpolation (carry "linear") gives {name} values between those of the '
-                f"records, such as {between[0]:g}, but {effect.fault(float(between[0]))}.",
+                f"records, such as {between[0]:g}, but {effect.fault(name, float(between[0]))}.",
                 'Read the data with carry "locf", "nocb" or "nonmem".',
                 column=name,
             )
     problems.raise_if_errors()
 
 
-def _refuse_several_outputs(model: PopModel, design: Design) -> None:
-    """One residual error describes one kind of observation."""
-    if len(design.outputs) > 1:
-        names = [model.structure.outputs[k].name for k in design.outputs]
-        listed = f"{', '.join(names[:-1])} and {names[-1]}"
-        raise ModelError(
-            [
-                f"the data hold observations of {listed}, but model {model.name} has one residual "
-                "error; one for several kinds of observation is not supported yet. Keep one of "
-                "them: leave the other rows out, or set their MDV to 1."
-            ]
-        )
+def _refuse_idle_levels(model: PopModel, design: Design) -> None:
+    """A factor of a level that no record has cannot be estimated."""
+    faults = []
+    for effect in model.covariates:
+        if not isinstance(effect, Folds):
+            continue
+        there = set(design.covariates[effect.covariate].tolist())
+        idle = [
+            level
+            for level, prior in effect.factors
+            if level not in there and not isinstance(prior, Fixed)
+        ]
+        if idle:
+            faults.append(
+                f"the effect of {effect.covariate} on {effect.parameter} has a factor for level "
+                f"{_numbers(idle)}, but the data have only {_numbers(sorted(there))}. Leave the "
+                "level out, or give its factor a Fixed value."
+            )
+    if faults:
+        raise ModelError(faults)
 
 
-def _refuse_before_first_dose(model: PopModel, dataset: Dataset, events: Events) -> None:
+def _numbers(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _refuse_impossible_factors(model: PopModel, dataset: Dataset, design: Design) -> None:
+    """A factor that is not above zero at the prior medians leaves nowhere to start from."""
+    problems = Problems("the data for this model")
+    medians = {p.name: p.prior.median for p in model.parameters}
+    for effect in model.covariates:
+        if effect.always_positive:
+            continue
+        own = {c.name: c.value(medians, NUMPY) for c in effect.coefficients}
+        values = {name: design.covariates[name] for name in effect.covariates}
+        factor = effect.log_factor(values, own, NUMPY)
+        bad = ~np.isfinite(np.broadcast_to(factor, design.rows.subject.shape))
+        for row in np.flatnonzero(bad).tolist():
+            met = ", ".join(f"{name} {value[row]:g}" for name, value in values.items())
+            chosen = ", ".join(f"{name} {float(value):g}" for name, value in own.items())
+            problems.error(
+                f"At {met} the factor of the {effect.kind} effect on {effect.parameter} is not "
+                f"above zero with its coefficients at their prior medians ({chosen}).",
+                "Correct the covariate, the reference or the priors, or use Exponential or Power.",
+                id=dataset.subjects[design.rows.subject[row]],
+                column=effect.covariates[0],
+            )
+    problems.raise_if_errors()
+
+
+def _refuse_before_first_dose(
+    model: PopModel, dataset: Dataset, events: Events, which: int
+) -> None:
     """A prediction of exactly zero, whatever the parameters, has no relative error."""
     empty = _before_any_dose(model.structure, events)
-    if not empty.any() or not _is_zero_without_dose(model, events):
+    empty &= events.what[events.kind == OBSERVE] == which
+    if not empty.any() or not _is_zero_without_dose(model, which):
         return
     table = dataset.table.isel(record=np.flatnonzero(dataset.is_observation)[empty])
-    output = model.structure.outputs[int(events.what[events.kind == OBSERVE][0])]
+    output = model.structure.outputs[which]
+    error = model.error.of(output.name)
     problems = Problems("the data for this model")
     for row, identifier, time in zip(
         table["record"].values, table["ID"].values, table["TIME"].values, strict=True
     ):
         problems.error(
             f"The observation at TIME {time:g} comes before any dose has had an effect, where the "
-            f"predicted {output.name} is zero and {type(model.error).__name__} error is undefined.",
+            f"predicted {output.name} is zero and {type(error).__name__} error is undefined.",
             "Give the earlier doses, set MDV to 1 for this row, or use an error with an "
             "additive part.",
             row=int(row),
@@ -259,10 +322,10 @@ def _before_any_dose(structure: Structure, events: Events) -> NDArray[np.bool_]:
     return np.array(found, dtype=bool)
 
 
-def _is_zero_without_dose(model: PopModel, events: Events) -> bool:
-    """Whether what is observed is zero where there is no drug (an effect may have a baseline)."""
-    what = events.code[events.kind == OBSERVE][:1]
-    alone = Events(np.array([0, 1]), np.array([0, 1]), np.zeros((1, 4)), what.copy())
-    alone.code[:, [OUTPUT, PLACE]] = 0
+def _is_zero_without_dose(model: PopModel, which: int) -> bool:
+    """Whether an output is zero where there is no drug (an effect may have a baseline)."""
+    code = np.zeros((1, 7), dtype=np.int64)
+    code[0, [KIND, WHAT]] = OBSERVE, which
+    alone = Events(np.array([0, 1]), np.array([0, 1]), np.zeros((1, 4)), code)
     typical = np.array([[prior.median for _, prior in model.typical]])
     return bool(concentrations(model.structure, typical, alone)[0] == 0.0)

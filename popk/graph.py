@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from popk.dataset import Dataset
-from popk.design import Design, check_fit, observations
+from popk.design import Design, check_fit
 from popk.model import PopModel
+from popk.observations import observations
 from popk.statistics import (
-    HalfNormal,
+    Half,
+    Observed,
+    Variability,
     adapted_effects,
+    expected_parameters,
     individual_parameters,
-    log_expected,
     pytensor_operations,
 )
 from popk.structure import Events
@@ -24,20 +27,26 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
+# Names of the observations among the model's data.
+_OBSERVED = Observed("dv", "lloq", "uloq", "cens", "output_of", "assay_of", "back", "since")
+
 
 def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Model:
     """The PyMC model of a population model given data.
 
     An ordinary `pymc.Model`, to be sampled, inspected or extended as any other. Free variables:
     the population parameters under the names of `PopModel.parameters`, and the standardised random
-    effects ``z`` (subject, effect) (non-centred). Deterministic: ``eta`` = omega z (subject,
-    effect) and ``parameters`` (subject, parameter) in the units of the data. Observed: ``DV``
-    (observation), with M3 for values below the LLOQ. Events, covariates and observations are
-    `pm.Data`.
+    effects ``z`` (subject, effect) (non-centred). Deterministic: ``eta``, what is added on the
+    parameters' scales (subject, effect), and ``parameters`` (subject, parameter) in the units of
+    the data. Observed: ``DV`` (observation), the log likelihood of each as its residual error has
+    it. Events, covariates and observations are `pm.Data`. With variability between occasions there
+    are ``z_occasion`` and ``kappa`` (occasion, occasion_effect) as well, for the occasions of all
+    subjects.
 
-    Where a covariate that the model uses changes within a subject, ``parameters`` are those at the
-    subject's first record, and ``row_parameters`` (row, parameter) those of every distinct set of
-    covariates (`Dataset.parameter_rows`); ``row_subject`` (row) says whose they are.
+    Where a covariate that the model uses changes within a subject, or the occasion does,
+    ``parameters`` are those at the subject's first record, and ``row_parameters`` (row, parameter)
+    those of every distinct set of covariates and occasion (`Dataset.parameter_rows`);
+    ``row_subject`` (row) says whose they are.
 
     Parameters
     ----------
@@ -52,8 +61,8 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
     Raises
     ------
     DataError, ModelError
-        When the data do not fit the model: units, covariates, compartments, several kinds of
-        observation, or observations whose likelihood is undefined.
+        When the data do not fit the model: units, covariates, compartments, kinds of observation
+        without a residual error, or observations whose likelihood is undefined.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -68,6 +77,9 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
     }
     if design.varies:
         coords["row"] = np.arange(design.rows.n_rows)
+    if model.iov.effects:
+        coords["occasion"] = np.arange(len(design.occasion_subject))
+        coords["occasion_effect"] = list(model.iov.effects)
     with pm.Model(coords=coords) as built:
         population = _population(model, signed=adapted)
         rows = _Rows.of(design)
@@ -75,17 +87,31 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
             name: pm.Data(name, values, dims=rows.dim) for name, values in design.covariates.items()
         }
         names = model.structure.names
-        expected = log_expected(
-            names, model.covariates, population=population, covariates=covariates, ops=ops
+        expected = expected_parameters(
+            model.scale_of,
+            model.covariates,
+            population=population,
+            covariates=covariates,
+            ops=ops,
         )
-        eta: dict[int, Any] = {}
+        if not all(effect.always_positive for effect in model.covariates):
+            expected = _possible(expected)
+        for coefficient in model.derived:
+            pm.Deterministic(coefficient.name, coefficient.value(population, ops))
+        shift: dict[int, Any] = {}
         if model.iiv.effects:
-            centre = [rows.mean(column) for column in expected]
-            effects = rows.spread(_random_effects(model, population, centre, adapted=adapted))
-            eta = {names.index(name): effects[:, k] for k, name in enumerate(model.iiv.effects)}
+            effects = _random_effects(model, population, expected, rows, adapted=adapted)
+            effects = rows.spread(effects)
+            for e, name in enumerate(model.iiv.effects):
+                shift |= {names.index(moved): effects[:, e] for moved in model.iiv.acts_on(name)}
+        if model.iov.effects:
+            centre = [x + shift[k] if k in shift else x for k, x in enumerate(expected)]
+            kappa = _occasion_effects(model, population, design, centre, adapted=adapted)
+            for e, k in enumerate(map(names.index, model.iov.effects)):
+                shift[k] = kappa[:, e] + shift[k] if k in shift else kappa[:, e]
         columns = [
             pt.broadcast_to(column, (design.rows.n_rows,))
-            for column in individual_parameters(expected, eta, ops)
+            for column in individual_parameters(model.scale_of, expected, shift, ops)
         ]
         theta = pt.stack(columns, axis=1)
         if design.varies and not adapted:
@@ -98,13 +124,11 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
 class _Rows(NamedTuple):
     """Symbolic ways between subjects and rows; the identity where everybody has one row.
 
-    ``subject`` (n_rows) is each row's subject; ``count`` and ``start`` (n_subjects) are the number
-    of a subject's rows and its first.
+    ``subject`` (n_rows) is each row's subject; ``start`` (n_subjects) a subject's first row.
     """
 
     dim: str
     subject: Any = None
-    count: Any = None
     start: Any = None
 
     @classmethod
@@ -116,7 +140,6 @@ class _Rows(NamedTuple):
         return cls(
             "row",
             pm.Data("row_subject", design.rows.subject, dims="row"),
-            pm.Data("row_count", np.diff(design.rows.first), dims="subject"),
             pm.Data("row_start", design.first, dims="subject"),
         )
 
@@ -124,13 +147,14 @@ class _Rows(NamedTuple):
         """From subjects (n_subjects, …) to rows."""
         return values if self.subject is None else values[self.subject]
 
-    def mean(self, column: Any) -> Any:
-        """Mean over each subject's rows (n_subjects) of a column (n_rows) or a scalar."""
+    def total(self, values: Any) -> Any:
+        """Sums over each subject's rows (n_subjects, ...) of values (n_rows, ...)."""
         import pytensor.tensor as pt
 
-        if self.subject is None or column.ndim == 0:
-            return column
-        return pt.zeros(self.count.shape)[self.subject].inc(column) / self.count
+        if self.subject is None:
+            return values
+        shape = (self.start.shape[0], *values.shape[1:])
+        return pt.zeros(shape)[self.subject].inc(values)
 
     def first(self, table: Any) -> Any:
         """Each subject's first row of a table (n_rows, …)."""
@@ -140,9 +164,10 @@ class _Rows(NamedTuple):
 def _population(model: PopModel, *, signed: bool) -> dict[str, Any]:
     """The population parameters of the model on the context stack, by name.
 
-    ``signed``: an SD with a half-normal prior becomes the absolute value of a normal variable
-    ``…_signed``, which takes its place. The posterior is the same folded at zero, where the
-    logarithm would have an endless tail for an SD that the data do not tell from zero.
+    ``signed``: an SD with a half-normal (half-Cauchy, half-t) prior becomes the absolute value of a
+    normal (Cauchy, t) variable ``…_signed``, which takes its place. The posterior is the same
+    folded at zero, where the logarithm would have an endless tail for an SD that the data do not
+    tell from zero.
     """
     import pymc as pm
 
@@ -150,44 +175,162 @@ def _population(model: PopModel, *, signed: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for parameter in model.parameters:
         name, prior = parameter.name, parameter.prior
-        if signed and name in omegas and isinstance(prior, HalfNormal):
-            found[name] = pm.Normal(f"{name}_signed", 0.0, prior.sd)
+        if signed and name in omegas and isinstance(prior, Half):
+            found[name] = prior.whole.variable(f"{name}_signed")
             pm.Deterministic(name, abs(found[name]))
         else:
             found[name] = prior.variable(name)
     return found
 
 
-def _random_effects(
-    model: PopModel, population: dict[str, Any], expected: list[Any], *, adapted: bool
+def _mixing(level: Variability, population: dict[str, Any]) -> list[list[Any]]:
+    """SDs times the Cholesky factor of the correlations; 0.0 where zero."""
+    omegas = [population[level.omega_name(name)] for name in level.effects]
+    rows = level.factor(population, pytensor_operations())
+    return [
+        [0.0 if isinstance(x, float) and x == 0.0 else omega * x for x in row]
+        for omega, row in zip(omegas, rows, strict=True)
+    ]
+
+
+def _occasion_effects(
+    model: PopModel,
+    population: dict[str, Any],
+    design: Design,
+    centre: list[Any],
+    *,
+    adapted: bool,
 ) -> Any:
-    """``eta`` (subject, effect) of the model on the context stack."""
+    """Random effects between occasions of the rows (n_rows, n_effects), ``kappa`` of the model.
+
+    ``centre`` are the parameters of the rows on their scales, without these effects.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
-    omegas = [population[model.iiv.omega_name(name)] for name in model.iiv.effects]
+    iov, dims = model.iov, ("occasion", "occasion_effect")
+    size, mixing = len(iov.effects), _mixing(model.iov, population)
+    occasion = pm.Data("row_occasion", design.occasion)
     if not adapted:
-        z = pm.Normal("z", dims=("subject", "effect"))
-        return pm.Deterministic("eta", z * pt.stack(omegas), dims=("subject", "effect"))
-    context = pm.modelcontext(None)
-    n = len(context.coords["subject"])
-    m = len(model.structure.names)
-    curvature = pm.Data("curvature", np.zeros((n, m, m)))
-    pull = pm.Data("pull", np.zeros((n, m)))
-    u = pm.Normal("u", dims=("subject", "effect"))
-    size = len(omegas)
+        z = pm.Normal("z_occasion", dims=dims)
+    else:
+        n, m = len(design.occasion_subject), len(model.structure.names)
+        curvature = pm.Data("occasion_curvature", np.zeros((n, size, size)))
+        pull = pm.Data("occasion_pull", np.zeros((n, size)))
+        by_row = pm.Data("occasion_curvature_of_rows", np.zeros((design.rows.n_rows, size, m)))
+        bent = pt.stack(
+            [sum(by_row[:, e, q] * x for q, x in enumerate(centre)) for e in range(size)], axis=1
+        )
+        residual = pull - pt.zeros((n, size))[occasion].inc(bent)
+        u = pm.Normal("u_occasion", dims=dims)
+        z = _adapted(u, mixing, residual, [[e] for e in range(size)], curvature, "occasions")
+    return pm.Deterministic("kappa", _mixed(mixing, z), dims=dims)[occasion]
+
+
+def _adapted(
+    u: Any, mixing: list[list[Any]], residual: Any, positions: list[list[int]], curvature: Any,
+    name: str,
+) -> Any:  # fmt: skip
+    """Standardised effects (n, n_effects) from adapted coordinates, whose density it corrects.
+
+    ``residual`` is (n, …) with a column for each position.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
     standardised, log_determinant = adapted_effects(
-        [u[:, k] for k in range(size)],
-        omegas,
-        expected,
-        positions=[model.structure.names.index(name) for name in model.iiv.effects],
+        [u[:, k] for k in range(len(positions))],
+        mixing,
+        {p: residual[:, p] for p in {p for each in positions for p in each}},
+        positions=positions,
         curvature=curvature,
-        pull=pull,
         ops=pytensor_operations(),
     )
     z = pt.stack(standardised, axis=1)
-    pm.Potential("coordinates", 0.5 * (u**2 - z**2).sum() + log_determinant.sum())
-    return pm.Deterministic("eta", z * pt.stack(omegas), dims=("subject", "effect"))
+    pm.Potential(name, 0.5 * (u**2 - z**2).sum() + log_determinant.sum())
+    return z
+
+
+def _mixed(mixing: list[list[Any]], z: Any) -> Any:
+    """The matrix times every row of z (n, n_effects)."""
+    import pytensor.tensor as pt
+
+    return pt.stack(
+        [
+            sum(x * z[:, j] for j, x in enumerate(row) if not isinstance(x, float) or x != 0.0)
+            for row in mixing
+        ],
+        axis=1,
+    )
+
+
+def _possible(expected: list[Any]) -> list[Any]:
+    """Log parameters without NaN, which marks factors of covariates that are not above zero.
+
+    There the density of the model on the context stack is zero, with a slope of zero.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    where = pytensor_operations().where
+    undefined = [pt.isnan(column) for column in expected]
+    anywhere = pt.stack([bad.any() for bad in undefined]).any()
+    pm.Potential("possible", where(anywhere, -np.inf, 0.0))
+    return [where(bad, 0.0, c) for bad, c in zip(undefined, expected, strict=True)]
+
+
+def _random_effects(
+    model: PopModel,
+    population: dict[str, Any],
+    centre: list[Any],
+    rows: _Rows,
+    *,
+    adapted: bool,
+) -> Any:
+    """``eta`` (subject, effect) of the model on the context stack.
+
+    ``centre`` are the parameters of the rows on their scales, without these effects.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    iiv, dims = model.iiv, ("subject", "effect")
+    if not adapted:
+        z = pm.Normal("z", dims=dims)
+    else:
+        context = pm.modelcontext(None)
+        n, m = len(context.coords["subject"]), len(model.structure.names)
+        curvature = pm.Data("curvature", np.zeros((n, m, m)))
+        pull = pm.Data("pull", np.zeros((n, m)))
+        by_row = curvature
+        if rows.subject is not None:
+            by_row = pm.Data("curvature_of_rows", np.zeros((len(context.coords["row"]), m, m)))
+        positions = [[*map(model.structure.names.index, iiv.acts_on(name))] for name in iiv.effects]
+        bent = [sum(by_row[:, p, q] * x for q, x in enumerate(centre)) for p in range(m)]
+        residual = pull - rows.total(pt.stack(bent, axis=1))
+        u = pm.Normal("u", dims=dims)
+        z = _adapted(u, _mixing(iiv, population), residual, positions, curvature, "coordinates")
+    return pm.Deterministic("eta", _eta(model, population, z), dims=dims)
+
+
+def _eta(model: PopModel, population: dict[str, Any], z: Any) -> Any:
+    """Random effects between subjects from standardised ones."""
+    import pytensor.tensor as pt
+
+    iiv, ops = model.iiv, pytensor_operations()
+    if not iiv.shapes:
+        return _mixed(_mixing(iiv, population), z)
+    shapes = dict(iiv.shapes)
+    mixed = _mixed(iiv.factor(population, ops), z)
+    columns = []
+    for k, name in enumerate(iiv.effects):
+        omega, own = population[iiv.omega_name(name)], mixed[:, k]
+        if name in shapes:
+            value = population[iiv.shape_name(name)]
+            columns.append(shapes[name].effect(own, omega, value, ops))
+        else:
+            columns.append(omega * own)
+    return pt.stack(columns, axis=1)
 
 
 def _observations(
@@ -209,25 +352,25 @@ def _observations(
     # pm.Data keeps whole numbers in 32 bits.
     whole = [pt.cast(data, "int64") if data.dtype == "int32" else data for data in inputs]
     predicted = prediction(model.structure, theta, whole)
-    observed = observations(dataset)
-    below = pm.Data("cens", observed.below, dims="observation")
-    lloq = pm.Data("lloq", observed.lloq, dims="observation")
-    dv = pm.Data("dv", observed.dv, dims="observation")
+    observed = observations(model, dataset, events)
+    dv, *given = (
+        pm.Data(name, values, dims="observation")
+        for name, values in zip(_OBSERVED, observed, strict=True)
+    )
     sigma = {name: population[name] for name, _ in model.error.priors}
 
-    def log_likelihood(value: Any, below: Any, lloq: Any, prediction: Any, *sds: Any) -> Any:
+    def log_likelihood(value: Any, *arguments: Any) -> Any:
+        symbols = Observed(value, *arguments[: len(given)])
+        prediction, *sds = arguments[len(given) :]
         named = dict(zip(sigma, sds, strict=True))
-        ops = pytensor_operations()
-        return model.error.log_likelihood(value, lloq, below, prediction, named, ops)
+        return model.error.log_likelihood(symbols, prediction, named, pytensor_operations())
 
+    parents = (*given, predicted, *sigma.values())
     pm.CustomDist(
         "DV",
-        below,
-        lloq,
-        predicted,
-        *sigma.values(),
+        *parents,
         logp=log_likelihood,
         observed=dv,
         dims="observation",
-        signature="(),(),()" + ",()" * len(sigma) + "->()",
+        signature=",".join(["()"] * len(parents)) + "->()",
     )

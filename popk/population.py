@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,7 +15,7 @@ from popk.dataset import Dataset
 from popk.design import Design
 from popk.errors import PopkError, SettingError
 from popk.model import PopModel
-from popk.statistics import NUMPY, individual_parameters, log_expected
+from popk.statistics import NUMPY, Variability, expected_parameters, individual_parameters
 
 __all__ = [
     "FitError",
@@ -22,6 +24,7 @@ __all__ = [
     "dataset_of",
     "effects_of",
     "model_of",
+    "occasion_effects_of",
     "thinned",
 ]
 
@@ -93,6 +96,30 @@ def effects_of(
     return np.asarray(values.reshape(-1, *values.shape[2:])[chosen])
 
 
+def occasion_effects_of(
+    fit: xr.DataTree, occasions: Sequence[tuple[str, int]], chosen: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Random effects (S, n_occasions, n_effects) of occasions in the chosen draws.
+
+    Parameters
+    ----------
+    fit
+        A fit of a model with variability between occasions.
+    occasions
+        Subject and OCC of each; NaN comes back for those that the fit does not know.
+    chosen
+        Indices of the draws.
+    """
+    kappa = fit["posterior"]["kappa"]
+    subjects, numbers = (kappa[f"occasion_{x}"].to_numpy().tolist() for x in ("subject", "number"))
+    place = {which: k for k, which in enumerate(zip(subjects, numbers, strict=True))}
+    ordered = kappa.transpose("chain", "draw", "occasion", "occasion_effect").values
+    values = ordered.reshape(-1, *ordered.shape[2:])[chosen]
+    unknown = np.full((*values.shape[:1], 1, values.shape[2]), np.nan)
+    values = np.concatenate([values, unknown], axis=1)
+    return np.asarray(values[:, [place.get(which, -1) for which in occasions]])
+
+
 @dataclass(frozen=True)
 class PopulationDraws:
     """S draws of a model's population parameters.
@@ -136,10 +163,35 @@ class PopulationDraws:
 
     @property
     def omega(self) -> Floats:
-        """SDs of the random effects (S, n_effects)."""
-        iiv = self.model.iiv
-        columns = [self.values[iiv.omega_name(effect)] for effect in iiv.effects]
+        """SDs of the random effects between subjects (S, n_effects)."""
+        return self._omega(self.model.iiv)
+
+    @property
+    def omega_iov(self) -> Floats:
+        """SDs of the random effects between occasions (S, n_occasion_effects)."""
+        return self._omega(self.model.iov)
+
+    def _omega(self, level: Variability) -> Floats:
+        columns = [self.values[level.omega_name(effect)] for effect in level.effects]
         return np.stack(columns, axis=1) if columns else np.zeros((self.size, 0))
+
+    @cached_property
+    def factor(self) -> Floats:
+        """Cholesky factor of the correlations between subjects (S, n_effects, n_effects)."""
+        return self._factor(self.model.iiv)
+
+    @cached_property
+    def factor_iov(self) -> Floats:
+        """The same between occasions."""
+        return self._factor(self.model.iov)
+
+    def _factor(self, level: Variability) -> Floats:
+        size = len(level.effects)
+        found = np.zeros((self.size, size, size))
+        for i, row in enumerate(level.factor(self.values, NUMPY)):
+            for j, value in enumerate(row):
+                found[:, i, j] = value
+        return found
 
     @property
     def sigma(self) -> dict[str, Floats]:
@@ -147,12 +199,60 @@ class PopulationDraws:
         return {name: self.values[name][:, None] for name, _ in self.model.error.priors}
 
     @property
-    def effect_positions(self) -> list[int]:
-        """Position of each random effect's parameter among the structure's."""
-        return [self.model.structure.names.index(name) for name in self.model.iiv.effects]
+    def effect_positions(self) -> list[list[int]]:
+        """Positions of the parameters that each random effect between subjects moves."""
+        iiv, names = self.model.iiv, self.model.structure.names
+        return [[names.index(name) for name in iiv.acts_on(effect)] for effect in iiv.effects]
+
+    @property
+    def occasion_positions(self) -> list[int]:
+        """Position of the parameter of each random effect between occasions."""
+        names = self.model.structure.names
+        return [names.index(name) for name in self.model.iov.effects]
+
+    def eta(self, z: Floats) -> tuple[Floats, Floats]:
+        """Random effects between subjects from standardised ones, and their slopes.
+
+        Parameters
+        ----------
+        z
+            Independent standard normal numbers (S, ..., n_effects).
+
+        Returns
+        -------
+        eta (S, ..., n_effects), and its derivatives by ``factor`` times z, of the same shape.
+        """
+        mixed = _mixed(self.factor, z)
+        shape = (self.size, *(1,) * (z.ndim - 2))
+        shapes = dict(self.model.iiv.shapes)
+        eta, slope = np.empty_like(mixed), np.empty_like(mixed)
+        for k, effect in enumerate(self.model.iiv.effects):
+            omega, own = self.omega[:, k].reshape(shape), mixed[..., k]
+            if effect in shapes:
+                value = self.values[self.model.iiv.shape_name(effect)].reshape(shape)
+                eta[..., k] = shapes[effect].effect(own, omega, value, NUMPY)
+                slope[..., k] = shapes[effect].slope(own, omega, value, NUMPY)
+            else:
+                eta[..., k], slope[..., k] = omega * own, np.broadcast_to(omega, own.shape)
+        return eta, slope
+
+    def kappa(self, z: Floats) -> Floats:
+        """Random effects between occasions from standardised ones, (S, ..., n_effects)."""
+        shape = (self.size, *(1,) * (z.ndim - 2), -1)
+        return np.asarray(self.omega_iov.reshape(shape) * _mixed(self.factor_iov, z))
+
+    def new_effects(self, n_subjects: int, rng: np.random.Generator) -> Floats:
+        """Random effects of people never seen, (S, n_subjects, n_effects)."""
+        size = len(self.model.iiv.effects)
+        return self.eta(rng.standard_normal((self.size, n_subjects, size)))[0]
+
+    def new_occasions(self, n_occasions: int, rng: np.random.Generator) -> Floats:
+        """Random effects of occasions never seen, (S, n_occasions, n_occasion_effects)."""
+        size = len(self.model.iov.effects)
+        return self.kappa(rng.standard_normal((self.size, n_occasions, size)))
 
     def expected(self, covariates: Mapping[str, Floats]) -> Floats:
-        """Log parameters without random effects (S, n_rows, n_parameters).
+        """Parameters on their scales without random effects (S, n_rows, n_parameters).
 
         Parameters
         ----------
@@ -160,8 +260,8 @@ class PopulationDraws:
             Values (n_rows) of each covariate; a row is a subject, or one of a subject's rows.
         """
         model = self.model
-        columns = log_expected(
-            model.structure.names,
+        columns = expected_parameters(
+            model.scale_of,
             model.covariates,
             population={name: value[:, None] for name, value in self.values.items()},
             covariates={name: np.asarray(value)[None, :] for name, value in covariates.items()},
@@ -170,21 +270,60 @@ class PopulationDraws:
         n = max([1, *(len(value) for value in covariates.values())])
         return np.stack([np.broadcast_to(c, (self.size, n)) for c in columns], axis=-1)
 
-    def parameters(self, expected: Floats, eta: Floats) -> Floats:
-        """Individual parameters (S, n_rows, n_parameters) from log expected and eta.
+    def parameters(self, expected: Floats, eta: Floats, kappa: Floats | None = None) -> Floats:
+        """Individual parameters (S, ..., n_rows, n_parameters).
 
-        ``eta`` is (S, n_rows, n_effects).
+        Parameters
+        ----------
+        expected
+            From `expected`, (S, ..., n_rows, n_parameters).
+        eta
+            Random effects between subjects, (S, ..., n_rows, n_effects); rows may be 1.
+        kappa
+            Random effects between occasions, of each row's, (S, ..., n_rows,
+            n_occasion_effects); None where the model has none.
         """
-        by_position = {k: eta[..., e] for e, k in enumerate(self.effect_positions)}
+        shift: dict[int, Any] = {}
+        for e, positions in enumerate(self.effect_positions):
+            for k in positions:
+                shift[k] = eta[..., e]
+        if kappa is not None:
+            for e, k in enumerate(self.occasion_positions):
+                shift[k] = shift.get(k, 0.0) + kappa[..., e]
         columns = [expected[..., k] for k in range(expected.shape[-1])]
-        made = individual_parameters(columns, by_position, NUMPY)
-        shape = np.broadcast_shapes(expected.shape[:-1], eta.shape[:-1])
+        with np.errstate(over="ignore"):
+            made = individual_parameters(self.model.scale_of, columns, shift, NUMPY)
+        shape = np.broadcast_shapes(
+            expected.shape[:-1], eta.shape[:-1], *(() if kappa is None else (kappa.shape[:-1],))
+        )
         return np.stack([np.broadcast_to(column, shape) for column in made], axis=-1)
 
-    def row_parameters(self, design: Design, eta: Floats) -> Floats:
+    def slopes(self, theta: Floats) -> Floats:
+        """Derivatives of individual parameters (..., n_parameters) on their scales."""
+        scales = self.model.scale_of.values()
+        return np.stack([scale.slope(theta[..., k]) for k, scale in enumerate(scales)], axis=-1)
+
+    def row_parameters(self, design: Design, eta: Floats, kappa: Floats | None = None) -> Floats:
         """Individual parameters (S, n_rows, n_parameters) of a design's rows.
 
-        ``eta`` is (S, n_subjects, n_effects): all rows of a subject share its random effects.
+        ``eta`` is (S, n_subjects, n_effects) and ``kappa`` (S, n_occasions, n_occasion_effects):
+        all rows of a subject share its random effects, all of an occasion those of the occasion.
         """
         expected = self.expected(design.covariates)
-        return self.parameters(expected, eta[:, design.rows.subject])
+        own = None if kappa is None else kappa[:, design.occasion]
+        return self.parameters(expected, eta[:, design.rows.subject], own)
+
+    def new_rows(self, design: Design, rng: np.random.Generator) -> Floats:
+        """Individual parameters (S, n_rows, n_parameters) as if the subjects were never seen."""
+        eta, kappa = self.new_effects(design.events.n_subjects, rng), None
+        if self.model.iov.effects:
+            kappa = self.new_occasions(len(design.occasion_subject), rng)
+        return self.row_parameters(design, eta, kappa)
+
+
+def _mixed(factor: Floats, z: Floats) -> Floats:
+    """The factor (S, k, k) times z (S, ..., k)."""
+    if factor.shape[-1] == 0:
+        return np.zeros_like(z)
+    flat = z.reshape(len(z), -1, z.shape[-1])
+    return np.asarray((flat @ np.swapaxes(factor, 1, 2)).reshape(z.shape))

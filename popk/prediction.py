@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from popk.dataset import Dataset
 from popk.design import Design, design_of
 from popk.model import PopModel
+from popk.observations import readings
 from popk.population import (
     FitError,
     PopulationDraws,
@@ -19,12 +21,13 @@ from popk.population import (
     dataset_of,
     effects_of,
     model_of,
+    occasion_effects_of,
     thinned,
 )
 from popk.structure import Events, Solver
 from popk.structure.events import OBSERVE
 
-__all__ = ["predict", "simulate_rows"]
+__all__ = ["predict", "simulate_observations", "simulate_rows", "tabulate"]
 
 type Floats = NDArray[np.float64]
 
@@ -48,7 +51,8 @@ def predict(
         `Regimen.dataset`; the fit's own data if None. Units must be the model's.
     new_subjects
         False: each ID is a subject of the fit and keeps its random effects, whatever its doses and
-        covariates are now. True: the IDs are people never seen, even where they resemble the
+        covariates are now; an occasion (OCC) that it had in the fit keeps those of the occasion,
+        another has new ones. True: the IDs are people never seen, even where they resemble the
         fit's; their random effects are drawn afresh from the population for every draw.
     draws
         How many evenly spaced posterior draws to use; all if None.
@@ -59,12 +63,13 @@ def predict(
     -------
     DataTree with the group ``predictions``: ``IPRED`` (chain, draw, observation), the true
     concentration, and ``DV``, with residual error and not cut at any limit of quantification;
-    coordinates ID, TIME and ROW; units in attrs. Also ``parameters`` (chain, draw, subject,
-    parameter), those at the subject's first record; where covariates change within a subject,
-    ``row_parameters`` (chain, draw, row, parameter) are those of each set of them, with the
-    coordinate ``row_subject``. ``chain`` has length 1 where draws were thinned. If outputs are read
-    that the fit's data do not hold, the coordinate OUTPUT names them and their DV is NaN: the model
-    has no residual error for them.
+    coordinates ID, TIME and ROW, and OUTPUT where several outputs are read; units in attrs. Also
+    ``parameters`` (chain, draw, subject, parameter), those at the subject's first record; where
+    covariates change within a subject, ``row_parameters`` (chain, draw, row, parameter) are those
+    of each set of them, with the coordinate ``row_subject``. ``chain`` has length 1 where draws
+    were thinned. The DV of an output without a residual error is NaN; a single error belongs to the
+    output that the fit's data hold. Where the data name no ASSAY, DV is what the reference would
+    report.
 
     Raises
     ------
@@ -83,17 +88,29 @@ def predict(
     design = design_of(model, dataset, everywhere=True)
     population = PopulationDraws.of(fit, draws)
     rng = np.random.default_rng(seed)
-    eta = (
-        _new_effects(population, dataset, rng)
-        if new_subjects
-        else _known_effects(fit, own, dataset, thinned(fit, draws))
+    if new_subjects:
+        theta = population.new_rows(design, rng)
+    else:
+        eta, kappa = _known_effects(fit, own, dataset, thinned(fit, draws)), None
+        if model.iov.effects:
+            new = population.new_occasions(len(design.occasion_subject), rng)
+            kappa = _known_occasions(fit, dataset, design, thinned(fit, draws), new)
+        theta = population.row_parameters(design, eta, kappa)
+    outputs = simulate_observations(
+        population, theta, dataset, design, described=design_of(model, own).outputs, rng=rng
     )
-    theta = population.row_parameters(design, eta)
-    ipred = simulate_rows(model, theta, design.events)
-    dv = model.error.simulate(ipred, population.sigma, rng)
-    described = np.isin(_outputs(design), design_of(model, own).outputs)
-    outputs = {"IPRED": ipred, "DV": np.where(described, dv, np.nan)}
-    return _tree(fit, dataset, design, outputs, theta, seed=seed)
+    chains = fit["posterior"].sizes["chain"]
+    whole = len(theta) == chains * fit["posterior"].sizes["draw"]
+    predictions = tabulate(model, dataset, design, outputs, theta, n_chains=chains if whole else 1)
+    tree = xr.DataTree.from_dict({"predictions": predictions})
+    names = ("model", "model_name", "model_hash", "data_hash", "units", "popk_version")
+    tree.attrs = {
+        "kind": "popk prediction",
+        "seed": seed,
+        "predicted_data_hash": dataset.fingerprint,
+        **{name: fit.attrs[name] for name in names},
+    }
+    return tree
 
 
 def simulate_rows(model: PopModel, theta: Floats, events: Events) -> Floats:
@@ -111,15 +128,59 @@ def simulate_rows(model: PopModel, theta: Floats, events: Events) -> Floats:
     return Solver(model.structure, events).ensemble(theta).value
 
 
+def simulate_observations(
+    population: PopulationDraws,
+    theta: Floats,
+    dataset: Dataset,
+    design: Design,
+    *,
+    described: Sequence[int],
+    rng: np.random.Generator,
+) -> dict[str, Floats]:
+    """``IPRED`` and ``DV``, each (S, n_outputs), for S draws of everybody's parameters.
+
+    Parameters
+    ----------
+    population
+        The S draws of the population parameters.
+    theta
+        Individual parameters (S, n_rows, n_parameters).
+    dataset, design
+        What is predicted.
+    described
+        Indices of the outputs that a single residual error belongs to; DV of those without a
+        residual error is NaN.
+    rng
+        Source of the residual errors.
+    """
+    model = population.model
+    ipred = simulate_rows(model, theta, design.events)
+    read = readings(model, dataset, design.events, everywhere=True)
+    dv = model.error.simulate(read, ipred, population.sigma, rng)
+    if not model.error.outputs:
+        dv = np.where(np.isin(_outputs(design), described), dv, np.nan)
+    return {"IPRED": ipred, "DV": dv}
+
+
+def output_names(model: PopModel, design: Design, *, always: bool = False) -> dict[str, Any]:
+    """The coordinate OUTPUT of what is read, where several outputs are (or `always`)."""
+    if len(design.outputs) < 2 and not always:
+        return {}
+    names = [output.name for output in model.structure.outputs]
+    return {"OUTPUT": ("observation", [names[k] for k in _outputs(design)])}
+
+
+def units_of_outputs(model: PopModel, design: Design) -> str:
+    """The unit of what is read; as JSON, by output, where there are several units."""
+    read = [model.structure.outputs[k] for k in design.outputs]
+    units = {output.name: model.units.of(output.dimension) for output in read}
+    distinct = set(units.values())
+    return distinct.pop() if len(distinct) == 1 else json.dumps(units)
+
+
 def _outputs(design: Design) -> NDArray[np.int64]:
     """Index of the structure's output of each prediction, (n_outputs)."""
     return np.asarray(design.events.what[design.events.kind == OBSERVE])
-
-
-def _new_effects(population: PopulationDraws, dataset: Dataset, rng: np.random.Generator) -> Floats:
-    omega = population.omega
-    z = rng.standard_normal((population.size, dataset.n_subjects, omega.shape[1]))
-    return np.asarray(omega[:, None, :] * z)
 
 
 def _known_effects(
@@ -136,16 +197,42 @@ def _known_effects(
     return effects_of(fit, dataset.subjects, chosen)
 
 
-def _tree(
+def _known_occasions(
     fit: xr.DataTree,
+    dataset: Dataset,
+    design: Design,
+    chosen: NDArray[np.int64],
+    new: Floats,
+) -> Floats:
+    """Random effects of the design's occasions: the fit's where it knows them, else the new."""
+    names = np.array(dataset.subjects)[design.occasion_subject].tolist()
+    occasions = list(zip(names, design.occasion_number.tolist(), strict=True))
+    known = occasion_effects_of(fit, occasions, chosen)
+    return np.where(np.isnan(known), new, known)
+
+
+def tabulate(
+    model: PopModel,
     dataset: Dataset,
     design: Design,
     outputs: dict[str, Floats],
     theta: Floats,
     *,
-    seed: int,
-) -> xr.DataTree:
-    model = model_of(fit)
+    n_chains: int = 1,
+) -> xr.Dataset:
+    """Predictions with named dimensions, coordinates and units.
+
+    Parameters
+    ----------
+    model, dataset, design
+        What was predicted; the design is that of every row with EVID 0 or 2.
+    outputs
+        From `simulate_observations`.
+    theta
+        Individual parameters (S, n_rows, n_parameters).
+    n_chains
+        How many chains the S draws come from, one after the other.
+    """
     predicted = np.isin(dataset.table["EVID"].values, (0, 2))
     table = dataset.table.isel(record=predicted)
     units = model.units
@@ -157,16 +244,11 @@ def _tree(
         "subject": list(dataset.subjects),
         "parameter": list(model.structure.names),
     }
-    chains = fit["posterior"].sizes["chain"]
-    whole = len(theta) == chains * fit["posterior"].sizes["draw"]
-    lead = (chains, -1) if whole else (1, len(theta))
-    known = model.structure.outputs
-    read = [known[k] for k in np.unique(_outputs(design))]
-    several = {output.name: units.of(output.dimension) for output in read}
-    alike = len(set(several.values())) == 1
-    attrs = {"units": next(iter(several.values())) if alike else json.dumps(several)}
+    lead = (n_chains, -1)
+    attrs = {"units": units_of_outputs(model, design)}
+    coords |= output_names(model, design)
     if np.isnan(outputs["DV"]).any():
-        coords["OUTPUT"] = ("observation", [known[k].name for k in _outputs(design)])
+        coords |= output_names(model, design, always=True)
     variables: dict[str, Any] = {
         name: (("chain", "draw", "observation"), value.reshape(*lead, value.shape[1]), attrs)
         for name, value in outputs.items()
@@ -181,12 +263,4 @@ def _tree(
     if design.varies:
         variables["row_parameters"] = (("chain", "draw", "row", "parameter"), by_row, in_units)
         coords["row_subject"] = ("row", np.array(dataset.subjects)[design.rows.subject])
-    tree = xr.DataTree.from_dict({"predictions": xr.Dataset(variables, coords=coords)})
-    names = ("model", "model_name", "model_hash", "data_hash", "units", "popk_version")
-    tree.attrs = {
-        "kind": "popk prediction",
-        "seed": seed,
-        "predicted_data_hash": dataset.fingerprint,
-        **{name: fit.attrs[name] for name in names},
-    }
-    return tree
+    return xr.Dataset(variables, coords=coords)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from popk.errors import PopkError
 
-__all__ = ["UnitError", "Units"]
+__all__ = ["UnitError", "Units", "rescaled"]
 
 
 class UnitError(PopkError):
@@ -299,6 +299,22 @@ class Units:
             f"Give amounts in {' or '.join(amounts)}, or concentrations in "
             f"{', '.join(concentrations)}, and convert the numbers to match."
         )
+
+
+def rescaled(unit: str, factor: float) -> str | None:
+    """The known unit `factor` times as large: ``rescaled("mg/L", 1000) == "g/L"``; None without.
+
+    Of amounts, and of concentrations, whose volume stays.
+    """
+    amount, slash, volume = unit.partition("/")
+    if amount not in _AMOUNT:
+        return None
+    kind, size = _AMOUNT[amount]
+    wanted = float(size) * factor
+    for name, (other, its) in _AMOUNT.items():
+        if other == kind and abs(float(its) / wanted - 1) < 1e-9:
+            return f"{name}{slash}{volume}"
+    return None
 
 
 def _normal(value: str) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from popk.dataset import read_dataset
+from popk.design import design_of
 from popk.diagnostics import Verdict
 from popk.model import PopModel
 from popk.population import PopulationDraws
@@ -131,10 +132,12 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
     rng = np.random.default_rng(seed)
     population = PopulationDraws.from_prior(model, chains * draws, rng)
     shape = (chains, draws, data.n_subjects, len(model.iiv.effects))
-    eta = population.omega.reshape(chains, draws, 1, -1) * rng.standard_normal(shape)
-    covariates = {e.covariate: data.covariate_table()[e.covariate] for e in model.covariates}
-    expected = population.expected({k: v.to_numpy() for k, v in covariates.items()})
-    theta = population.parameters(expected, eta.reshape(chains * draws, *shape[2:]))
+    design, kappa = design_of(model, data), None
+    eta = population.new_effects(data.n_subjects, rng).reshape(shape)
+    if model.iov.effects:
+        kappa = population.new_occasions(len(design.occasion_subject), rng)
+    theta = population.row_parameters(design, eta.reshape(chains * draws, *shape[2:]), kappa)
+    theta = theta[:, design.first]
     variables = {
         p.name: (
             ("chain", "draw"),
@@ -156,6 +159,13 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
         "effect": list(model.iiv.effects),
         "parameter": list(model.structure.names),
     }
+    if kappa is not None:
+        dims = ("chain", "draw", "occasion", "occasion_effect")
+        variables["kappa"] = (dims, kappa.reshape(chains, draws, *kappa.shape[1:]))
+        owner = np.array(data.subjects)[design.occasion_subject]
+        coords["occasion_subject"] = ("occasion", owner)
+        coords["occasion_number"] = ("occasion", design.occasion_number)
+        coords["occasion_effect"] = list(model.iov.effects)
     posterior = xr.Dataset(variables, coords=coords)
     tree = xr.DataTree.from_dict({"posterior": posterior, "data": data.to_xarray()})
     tree.attrs = {

@@ -11,7 +11,7 @@ from scipy import stats
 from popk.dataset import DataError, read_dataset
 from popk.design import check_fit, design_of
 from popk.graph import build
-from popk.inference.start import approximate_likelihood
+from popk.inference.approximation import approximate_likelihood
 from popk.model import ModelError, PopModel
 from popk.population import PopulationDraws
 from popk.statistics import IIV, Fold, LogNormal, Power, Proportional
@@ -81,8 +81,7 @@ def test_one_row_for_each_set_of_covariates_that_the_model_uses(fits):
     assert np.diff(design.rows.first).tolist() == [5, 1, 3]
     assert design.covariates["WT"].tolist() == [4.0, 5.0, 5.5, 7.0, 9.0, 60.0, 12.0, 11.0, 14.0]
     assert design.first.tolist() == [0, 5, 6]
-    mean = design.mean_of_rows(design.covariates["WT"][None, :, None])
-    np.testing.assert_allclose(mean[0, :, 0], [6.1, 60.0, 37 / 3])
+    assert design.occasion.tolist() == [0] * 9
     without = check_fit(fits.one_compartment(), data)
     assert not without.varies
     assert without.covariates == {}
@@ -179,11 +178,14 @@ def test_the_quadratic_approximation_moves_all_rows_of_a_subject(fits):
     model, data = model_of(fits), varying(fits, "nonmem")
     values = {p.name: p.prior.median for p in model.parameters}
     eta = np.array([[0.2, -0.1], [-0.3, 0.1], [0.05, 0.2]])
-    curvature, pull = approximate_likelihood(model, data, [values | {"eta": eta}])
+    found = approximate_likelihood(model, data, [values | {"eta": eta}])
+    curvature, by_row = found["curvature"], found["curvature_of_rows"]
     design = check_fit(model, data)
     draws = PopulationDraws(model, {name: np.array([value]) for name, value in values.items()})
-    centre = design.mean_of_rows(np.log(draws.row_parameters(design, eta[None])[0]))
-    slope = pull - np.einsum("ijk,ik->ij", curvature, centre)
+    centre = np.log(draws.row_parameters(design, eta[None])[0])
+    at_centre = np.einsum("ijk,ik->ij", by_row, centre)
+    slope = found["pull"] - np.add.reduceat(at_centre, design.first, axis=0)
+    np.testing.assert_allclose(np.add.reduceat(by_row, design.first, axis=0), curvature)
 
     def likelihood(shift):
         found = predicted(fits, values, eta + shift, "nonmem")

@@ -10,19 +10,28 @@ from pkgutil import iter_modules
 import pytest
 from popk.models import natalizumab, nimotuzumab
 
+from popk import statistics
 from popk import structure as structures
+from popk.errors import SettingError
 from popk.model import ModelError, PopModel
 from popk.statistics import (
     IIV,
     Additive,
+    Beta,
     Combined,
+    Correlation,
     Fixed,
     Fold,
+    HalfCauchy,
     HalfNormal,
+    HalfStudentT,
+    LogitNormal,
     LogNormal,
     Normal,
     Power,
     Proportional,
+    StudentT,
+    Uniform,
 )
 from popk.structure import Custom, Dosing, OneCompartment, ParallelMichaelisMenten, TwoCompartment
 
@@ -334,3 +343,60 @@ def test_hashes_of_models_that_were_fitted_stay():
     """Stored fits and advice name their model by it."""
     assert natalizumab.model.hash.startswith("abbf43424bfa9456")
     assert nimotuzumab.model.hash.startswith("f57d6657e1954069")
+
+
+def test_flattened_widens_the_typical_values_and_says_so():
+    plain = model()
+    wide = plain.flattened(4)
+    for (name, before), (same, after) in zip(plain.typical, wide.typical, strict=True):
+        assert name == same
+        assert after == before.flattened(4)
+        assert after.median == before.median
+    assert (wide.iiv, wide.covariates, wide.error) == (plain.iiv, plain.covariates, plain.error)
+    assert wide.hash != plain.hash
+    assert wide.notes[-1] == (
+        "The variances of the typical values' priors are 4 times those stated."
+    )
+    assert PopModel.from_json(wide.to_json()) == wide
+    with pytest.raises(SettingError, match="give one or more"):
+        plain.flattened(0.5)
+
+
+def test_every_prior_survives_json():
+    priors = (
+        Uniform(0.05, 1.0),
+        HalfCauchy(0.5),
+        HalfStudentT(4.0, 0.5),
+        LogitNormal(0.5, sd=1.0),
+        Beta(0.5, n=4.0),
+    )
+    for prior in priors:
+        made = model(typical={"CL": prior, "V": V})
+        assert PopModel.from_json(made.to_json()) == made
+    for prior in (StudentT(3.0, 0.75, 0.2), Correlation(2.0), Uniform(-1.0, 1.0)):
+        made = model(covariates=(Power("CL", "WT", reference=70.0, exponent=prior),))
+        assert PopModel.from_json(made.to_json()) == made
+        with pytest.raises(ModelError, match="which allows values of zero or below"):
+            model(typical={"CL": prior, "V": V})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: text[:-1], "the text is no JSON"),
+        (lambda text: "[1, 2]", "the JSON holds list; expected an object"),
+        (lambda text: text.replace('"iiv": {', '"iov_": {}, "iiv": {'), "field iov_; known are"),
+        (lambda text: text.replace('"error": {', '"eror": {'), "has no field error"),
+        (lambda text: text.replace('"sd": ', '"sdx": '), "HalfNormal has no sdx; it takes sd"),
+    ],
+)
+def test_nothing_in_a_json_is_ignored(change, sentence):
+    text = natalizumab.model.to_json()
+    assert change(text) != text
+    with pytest.raises(ModelError, match=sentence):
+        PopModel.from_json(change(text))
+
+
+def test_no_two_parts_share_a_name():
+    """A stored model names its parts: the elimination Linear, and so the effect LinearEffect."""
+    assert not set(structures.__all__) & set(statistics.__all__)

@@ -87,7 +87,7 @@ def test_parameters_are_typical_values_covariates_and_effects(fits):
         )
     np.testing.assert_array_equal(population.omega, [[0.3, 0.1], [0.4, 0.2]])
     np.testing.assert_array_equal(population.sigma["sigma_prop"], [[0.2], [0.25]])
-    assert population.effect_positions == [0, 1]
+    assert population.effect_positions == [[0], [1]]
 
 
 def test_effects_act_on_their_own_parameter_whatever_their_order(fits):
@@ -95,7 +95,7 @@ def test_effects_act_on_their_own_parameter_whatever_their_order(fits):
 
     model = fits.one_compartment(iiv={"V": LogNormal(0.2, cv=0.1)})
     population = PopulationDraws.from_prior(model, 3, np.random.default_rng(1))
-    assert population.effect_positions == [1]
+    assert population.effect_positions == [[1]]
     found = population.parameters(population.expected({}), np.ones((3, 1, 1)))
     np.testing.assert_allclose(found[:, 0, 0], population.values["CL"])
     np.testing.assert_allclose(found[:, 0, 1], np.e * population.values["V"])

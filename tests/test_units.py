@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popk.units import UnitError, Units
+from popk.units import UnitError, Units, rescaled
 
 DAYS = Units("d", "mg", "mg/L", (("WT", "kg"),))
 
@@ -175,3 +175,21 @@ def test_to_dict_round_trips(time, amount, volume, covariates):
     assert Units.parse(units.to_dict()) == units
     assert units.of("volume") == volume
     assert units.same_scale(units) == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "found"),
+    [
+        ("mg", 1000, "g"),
+        ("mg/L", 0.001, "ug/L"),
+        ("mg/mL", 1000, "g/mL"),
+        ("nmol/L", 1000, "umol/L"),
+        ("U", 0.001, "mU"),
+        ("k[iU]/L", 1000, None),
+        ("mg", 10, None),
+        ("kg", 0.001, "g"),
+        ("d", 1000, None),
+    ],
+)
+def test_rescaled_units(unit, factor, found):
+    assert rescaled(unit, factor) == found

@@ -19,6 +19,7 @@ from popk.cli.output import (
     count_intervals,
     open_console,
     print_plain,
+    print_prior_check,
     print_table,
     print_verdict,
     track,
@@ -27,6 +28,10 @@ from popk.errors import PopkError
 
 if TYPE_CHECKING:
     import xarray as xr
+    from rich.console import Console
+
+    from popk.dataset import Dataset
+    from popk.model import PopModel
 
 __all__ = ["app", "main"]
 
@@ -109,6 +114,39 @@ def check(data: str, *, reading: Reading | None = None) -> None:
 
 
 @app.command
+def check_priors(
+    model: str,
+    data: str,
+    *,
+    reading: Reading | None = None,
+    draws: int = 1000,
+    seed: int = 1,
+) -> None:
+    """Check a model's priors against a data file before fitting: magnitudes and mistaken units.
+
+    Parameters
+    ----------
+    model
+        Name of a model that comes with popk (natalizumab), or a Python file that defines
+        `model`; FILE.py:NAME takes another name from it
+    data
+        Comma-separated event table with NONMEM column names
+    draws
+        Draws from the priors, 1000 or more
+    seed
+        Seed of the random numbers
+    """
+    console = open_console()
+    chosen = find_model(model)
+    dataset = _read_for(chosen, data, reading or Reading(), console)
+
+    # Slow to import, and not needed to refuse what was given above.
+    from popk.diagnostics import check_priors as compare
+
+    print_prior_check(console, compare(chosen, dataset, draws=draws, seed=seed))
+
+
+@app.command
 def fit(
     model: str,
     data: str,
@@ -132,9 +170,7 @@ def fit(
     overwrite
         Replace the fit that the folder holds
     """
-    from popk.dataset.problems import render
-
-    reading, sampling = reading or Reading(), sampling or Sampling()
+    sampling = sampling or Sampling()
     target = out / _FIT
     if target.exists() and not overwrite:
         raise CommandError(
@@ -143,12 +179,7 @@ def fit(
         )
     console = open_console()
     chosen = find_model(model)
-    if reading.units is None:
-        units = ", ".join(f"{name} {unit}" for name, unit in chosen.units.to_dict().items())
-        print_plain(console, f"Units, as --units was not given: those of {chosen.name} ({units}).")
-    dataset = read(data, reading, chosen.units.to_dict())
-    if dataset.warnings:
-        print_plain(console, render(dataset.warnings, Path(data).name))
+    dataset = _read_for(chosen, data, reading or Reading(), console)
 
     # Slow to import, and not needed to refuse what was given above.
     from popk.inference import sample
@@ -292,6 +323,19 @@ def _sentence(fault: Exception) -> str | None:
         where = f"{fault.filename}: " if fault.filename is not None else ""
         return f"{where}{fault.strerror}."
     return None
+
+
+def _read_for(model: PopModel, data: str, reading: Reading, console: Console) -> Dataset:
+    """A model's data, in its units unless others were given; warnings are printed."""
+    from popk.dataset.problems import render
+
+    if reading.units is None:
+        units = ", ".join(f"{name} {unit}" for name, unit in model.units.to_dict().items())
+        print_plain(console, f"Units, as --units was not given: those of {model.name} ({units}).")
+    dataset = read(data, reading, model.units.to_dict())
+    if dataset.warnings:
+        print_plain(console, render(dataset.warnings, Path(data).name))
+    return dataset
 
 
 def _fit_file(run: Path) -> Path:

@@ -49,6 +49,14 @@ class Reading:
             "(the next value governs backwards) or linear (interpolated)"
         ),
     ] = None
+    missing: Annotated[
+        list[str] | None,
+        Parameter(
+            help="What stands in for a covariate of which nothing is known in a subject: "
+            "ALB=median (of the other subjects in the file) or WT=70; repeatable",
+            negative="",
+        ),
+    ] = None
 
 
 @Parameter(name="*")
@@ -85,7 +93,22 @@ def read(
         units = _pairs("--units", reading.units.split(","))
     columns = _pairs("--column", reading.column or [])
     rule = carry if reading.carry is None else reading.carry
-    return read_dataset(data, units=units, columns=columns, log_dv=reading.log_dv, carry=rule)
+    missing = _pairs("--missing", reading.missing or [])
+    return read_dataset(
+        data,
+        units=units,
+        columns=columns,
+        log_dv=reading.log_dv,
+        carry=rule,
+        missing={name: _number_or_text(value) for name, value in missing.items()},
+    )
+
+
+def _number_or_text(value: str) -> str | float:
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def parse_weeks(text: str) -> Sequence[float]:

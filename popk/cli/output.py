@@ -13,12 +13,14 @@ from rich.progress import Progress
 if TYPE_CHECKING:
     import xarray as xr
 
+    from popk.diagnostics import PriorCheck
     from popk.reporting import Table
 
 __all__ = [
     "count_intervals",
     "open_console",
     "print_plain",
+    "print_prior_check",
     "print_table",
     "print_verdict",
     "track",
@@ -52,6 +54,14 @@ def print_verdict(console: Console, fitted: xr.DataTree) -> None:
     verdict = verdict_of(fitted)
     style = "bold green" if verdict.converged else "bold red"
     console.print(str(verdict), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_prior_check(console: Console, check: PriorCheck) -> None:
+    """Print whether priors and data go together, its first line in its colour."""
+    first, _, rest = str(check).partition("\n")
+    style = "bold green" if check.plausible else "bold red"
+    console.print(first, style=style, markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, rest)
 
 
 def print_table(console: Console, table: Table, fitted: xr.DataTree) -> None:

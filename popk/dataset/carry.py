@@ -76,7 +76,8 @@ def _refuse_blank(records: Records, name: str, carry: str | None) -> None:
         name,
         "is missing.",
         remedy=f"Every record needs {name} ({unit}) with carry {carry!r}; carry 'locf', 'nocb' or "
-        "'linear' takes the value from the subject's other records.",
+        "'linear' takes the value from the subject's other records; missing says what stands in "
+        "where nothing is known of a subject.",
     )
 
 
@@ -132,7 +133,8 @@ def _refuse_unknown(records: Records, name: str) -> None:
         if column.missing[places].all():
             records.problems.error(
                 f"{name} is missing in all records of the subject: there is no value to carry.",
-                f"Give {name} ({records.units.covariate(name)}), or leave the subject out.",
+                f"Give {name} ({records.units.covariate(name)}), leave the subject out, or say "
+                f'with missing what stands in its place: {{"{name}": "median"}}.',
                 row=records.rows[int(places[0])],
                 id=subject,
                 column=name,

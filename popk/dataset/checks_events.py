@@ -1,4 +1,4 @@
-"""Checks of what an event may say: TIME, EVID, AMT, RATE, ADDL, II, SS, CMT, OCC and DVID.
+"""Checks of what an event may say: TIME, EVID, AMT, RATE, ADDL, II, SS, CMT, OCC, DVID and ASSAY.
 
 The rules are NONMEM's (NONMEM Users Guide, part VI, PREDPP). What a structure can do with an event
 (its compartments, outputs and modelled doses) is not known here.
@@ -25,6 +25,7 @@ def check_events(records: Records) -> None:
     _check_compartment(records)
     _check_occasion(records)
     _check_output(records)
+    _check_assay(records)
     _check_ignored(records)
 
 
@@ -44,10 +45,11 @@ def check_codes(records: Records) -> None:
         remedy="0: DV is an observation; 1: DV is missing or to be left out.",
     )
     records.reject(
-        _outside(records, "CENS", (0, 1)),
+        _outside(records, "CENS", (-1, 0, 1)),
         "CENS",
-        "is {value}; it must be 0 or 1.",
-        remedy="1 marks a concentration below the limit of quantification, 0 a measured one.",
+        "is {value}; it must be 0, 1 or -1.",
+        remedy="1 marks a concentration below the limit of quantification (LLOQ), -1 one above the "
+        "upper limit (ULOQ), 0 a measured one.",
     )
 
 
@@ -260,6 +262,25 @@ def _check_output(records: Records) -> None:
         wrong | (observed & (output.values == 0)) | _not_whole(records, "DVID"),
         "DVID",
         "is {value}; the output observed is a whole number from 1 on.",
+        remedy=remedy,
+    )
+
+
+def _check_assay(records: Records) -> None:
+    assay = records["ASSAY"]
+    remedy = "Number the assays or laboratories 0, 1, 2 … on all observations."
+    if assay.given:
+        records.flag(
+            records.is_observation & assay.missing,
+            "ASSAY",
+            "is missing on an observation.",
+            remedy=remedy,
+        )
+    wrong = assay.usable & (assay.values < 0)
+    records.flag(
+        wrong | _not_whole(records, "ASSAY"),
+        "ASSAY",
+        "is {value}; an assay is a whole number from 0 on.",
         remedy=remedy,
     )
 

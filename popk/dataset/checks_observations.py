@@ -1,6 +1,8 @@
-"""Checks of what an observation may say: DV, MDV, CENS and LLOQ."""
+"""Checks of what an observation may say: DV, MDV, CENS, LLOQ and ULOQ."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,13 +11,31 @@ from popk.dataset.records import Records
 __all__ = ["check_observations"]
 
 
+class _Side(NamedTuple):
+    """A limit of quantification: its CENS, column and name, and where censored values lie."""
+
+    code: int
+    column: str
+    name: str
+    right: str
+    wrong: str
+
+
+_SIDES = (
+    _Side(1, "LLOQ", "limit of quantification", "below", "above"),
+    _Side(-1, "ULOQ", "upper limit of quantification", "above", "below"),
+)
+
+
 def check_observations(records: Records, *, log_dv: bool = False) -> None:
     """Report everything wrong in the observation columns to ``records.problems``.
 
     With `log_dv`, DV is still the natural logarithm here.
     """
     _check_dv(records, log_dv)
-    _check_limit(records, log_dv)
+    for side in _SIDES:
+        _check_limit(records, log_dv, side)
+    _check_limits_together(records)
     _check_ignored(records)
     _check_presence(records)
 
@@ -27,7 +47,7 @@ def _check_dv(records: Records, log_dv: bool) -> None:
         measured & dv.missing,
         "DV",
         "is missing on an observation (EVID 0, MDV 0).",
-        remedy="Give the concentration, set MDV to 1, or mark it as below the limit with CENS 1.",
+        remedy="Give the concentration, set MDV to 1, or mark it as beyond a limit with CENS.",
     )
     if log_dv:
         with np.errstate(over="ignore"):
@@ -55,13 +75,14 @@ def _check_dv(records: Records, log_dv: bool) -> None:
     )
 
 
-def _check_limit(records: Records, log_dv: bool) -> None:
-    dv, limit, censored = records["DV"], records["LLOQ"], records.is_censored
+def _check_limit(records: Records, log_dv: bool, side: _Side) -> None:
+    dv, limit = records["DV"], records[side.column]
+    censored = records.is_observation & (records["CENS"].values == side.code)
     unit = records.units.concentration
     records.flag(
         limit.usable & (limit.values <= 0),
-        "LLOQ",
-        "is {value}; the limit of quantification must be positive.",
+        side.column,
+        f"is {{value}}; the {side.name} must be positive.",
         remedy=f"Give it as a concentration in {unit} (not as a logarithm), or leave it empty.",
     )
     if not limit.given:
@@ -70,33 +91,49 @@ def _check_limit(records: Records, log_dv: bool) -> None:
         records.flag(
             censored & no_limit,
             "DV",
-            "is {value} on a record with CENS 1, and the table has no LLOQ column.",
-            remedy=f"Add the column LLOQ with the limit in {unit}, or write the limit into DV.",
+            f"is {{value}} on a record with CENS {side.code}, and the table has no {side.column} "
+            "column.",
+            remedy=f"Add the column {side.column} with the limit in {unit}, or write the limit "
+            "into DV.",
         )
         return
     records.flag(
         censored & limit.missing,
-        "LLOQ",
-        "is missing on a record with CENS 1.",
-        remedy=f"Give the limit of quantification in {unit}.",
+        side.column,
+        f"is missing on a record with CENS {side.code}.",
+        remedy=f"Give the {side.name} in {unit}.",
     )
     with np.errstate(over="ignore"):
         natural = np.exp(dv.values) if log_dv else dv.values
     positive = limit.filled(0) > 0
+    # Seen from below both limits: a value is beyond its limit where `beyond` is above zero.
+    beyond = side.code * (limit.values - natural)
     records.flag(
-        censored & positive & (natural > limit.values * (1 + 1e-6)),
+        censored & positive & (beyond < -1e-6 * limit.values),
         "DV",
-        "is {value}, above the LLOQ of its record, though CENS is 1; it is used as below the LLOQ.",
-        remedy="Set CENS to 0 if the value was measured, or correct DV or LLOQ.",
+        f"is {{value}}, {side.wrong} the {side.column} of its record, though CENS is {side.code}; "
+        f"it is used as {side.right} the {side.column}.",
+        remedy=f"Set CENS to 0 if the value was measured, or correct DV or {side.column}.",
         severity="warning",
     )
     measured = records.is_observation & (records["CENS"].filled(0) == 0)
     records.flag(
-        measured & positive & (natural < limit.values) & (natural > 0),
+        measured & positive & (beyond > 0) & (natural > 0),
         "DV",
-        "is {value}, below the LLOQ of its record, though CENS is not 1; it is used as measured.",
-        remedy="Set CENS to 1 to use it as censored.",
+        f"is {{value}}, {side.right} the {side.column} of its record, though CENS is not "
+        f"{side.code}; it is used as measured.",
+        remedy=f"Set CENS to {side.code} to use it as censored.",
         severity="warning",
+    )
+
+
+def _check_limits_together(records: Records) -> None:
+    lower, upper = records["LLOQ"], records["ULOQ"]
+    records.flag(
+        lower.usable & (upper.filled(0) > 0) & (upper.values <= lower.values),
+        "ULOQ",
+        "is {value}, not above the LLOQ of its record.",
+        remedy="Correct ULOQ or LLOQ.",
     )
 
 
@@ -120,9 +157,9 @@ def _check_ignored(records: Records) -> None:
         severity="warning",
     )
     records.flag(
-        ~records.is_observation & (cens.values == 1) & records["EVID"].usable & ~mdv.bad,
+        ~records.is_observation & (cens.filled(0) != 0) & records["EVID"].usable & ~mdv.bad,
         "CENS",
-        "is 1 on a record that is no observation; it is ignored there.",
+        "is {value} on a record that is no observation; it is ignored there.",
         remedy="Write 0 where there is no observation.",
         severity="warning",
     )

@@ -31,7 +31,7 @@ def _apparent_volumes(records: Records, log_dv: bool) -> FloatArray:
     dv = records["DV"].values
     with np.errstate(over="ignore"):
         dv = np.exp(dv) if log_dv else dv
-    measured = records.is_observation & ~records.is_censored & (dv > 0)
+    measured = records.is_observation & ~records.is_censored & ~records.is_above & (dv > 0)
     measured &= records["DVID"].filled(1) == 1
     doses = records.gives_dose & (records["AMT"].values > 0)
     found = []

@@ -7,7 +7,7 @@ import numpy as np
 from popk.dataset.records import Records
 from popk.units import Units
 
-__all__ = ["check_subjects"]
+__all__ = ["check_subjects", "must_be_positive"]
 
 
 def check_subjects(records: Records) -> None:
@@ -88,7 +88,7 @@ def _check_doses(records: Records) -> None:
 
 def _check_covariate(records: Records, name: str) -> None:
     column, unit = records[name], records.units.covariate(name)
-    if _must_be_positive(records.units, name):
+    if must_be_positive(records.units, name):
         records.flag(
             column.usable & (column.values <= 0),
             name,
@@ -97,7 +97,7 @@ def _check_covariate(records: Records, name: str) -> None:
         )
 
 
-def _must_be_positive(units: Units, name: str) -> bool:
+def must_be_positive(units: Units, name: str) -> bool:
     """A body measure (mass, length or area) of zero is a missing value in disguise."""
     return units.covariate(name) in ("kg", "g", "mg", "m", "cm", "mm", "m2", "cm2", "kg/m2")
 

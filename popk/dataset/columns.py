@@ -1,8 +1,8 @@
 """The columns of an event table: names, meaning, defaults; and how a header is read.
 
 Names and meaning are NONMEM's (NONMEM Users Guide, part IV and V: ID, TIME, EVID, AMT, RATE,
-ADDL, II, SS, CMT, DV, MDV); CENS and LLOQ follow Monolix's convention for left-censored data, OCC
-and DVID are the field's usual names.
+ADDL, II, SS, CMT, DV, MDV); CENS follows Monolix's convention for censored data (1 below a limit,
+-1 above one); LLOQ, ULOQ, OCC and DVID are the field's usual names.
 """
 
 from __future__ import annotations
@@ -52,10 +52,12 @@ _SPECS = (
     ColumnSpec("CMT", "compartment (0 default)", "1", integer=True),
     ColumnSpec("DV", "concentration", "concentration", required=True),
     ColumnSpec("MDV", "missing dependent variable", "1", integer=True),
-    ColumnSpec("CENS", "below the limit of quantification", "1", integer=True),
+    ColumnSpec("CENS", "below (1) or above (-1) the limit of quantification", "1", integer=True),
     ColumnSpec("LLOQ", "lower limit of quantification", "concentration"),
+    ColumnSpec("ULOQ", "upper limit of quantification", "concentration", always=False),
     ColumnSpec("OCC", "occasion", "1", integer=True, always=False),
     ColumnSpec("DVID", "output observed", "1", integer=True, always=False),
+    ColumnSpec("ASSAY", "assay or laboratory that measured", "1", integer=True, always=False),
 )
 COLUMNS: Mapping[str, ColumnSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 

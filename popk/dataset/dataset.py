@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ import xarray as xr
 
 from popk.dataset.carry import carry_choices, check_carry
 from popk.dataset.columns import COLUMNS
+from popk.dataset.missing import Imputed
 from popk.dataset.parameter_rows import ParameterRows, rows_of
 from popk.dataset.problems import DataError, Problem
 from popk.dataset.records import BoolArray
@@ -34,15 +35,17 @@ class Dataset:
     """Doses, observations and covariates of a set of subjects, checked and immutable.
 
     Made by :func:`popk.read_dataset`. Two data sets are equal when their values, column names,
-    units and carry rule are, whatever file they were read from.
+    units, carry rule and imputed values are, whatever file they were read from.
 
     Attributes
     ----------
     table
         Dimension ``record`` in the order of the file, its coordinate the row number there;
-        variables ID TIME EVID AMT RATE ADDL II SS CMT DV MDV CENS LLOQ, OCC and DVID if the
-        source has them, and the covariates, each with ``units`` and ``long_name`` in its attrs.
-        DV is NaN where there is no observation and the LLOQ where CENS is 1. CMT 0 is the default:
+        variables ID TIME EVID AMT RATE ADDL II SS CMT DV MDV CENS LLOQ, those of ULOQ OCC DVID
+        ASSAY that the source has, and the covariates, each with ``units`` and ``long_name`` in its
+        attrs.
+        DV is NaN where there is no observation, the LLOQ where CENS is 1 and the ULOQ where it is
+        -1; ASSAY is -1 where none is said. CMT 0 is the default:
         doses into compartment 1, observations of the first output. The arrays are read-only.
     units
         Units of time, amount, concentration and covariates.
@@ -55,6 +58,8 @@ class Dataset:
     carry
         How a covariate that changes within a subject holds between records (see
         :func:`popk.read_dataset`); with None every covariate is constant within a subject.
+    imputed
+        Covariates that are missing in a subject and what stands in their place.
 
     Raises
     ------
@@ -71,6 +76,7 @@ class Dataset:
     unused_columns: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
     carry: str | None = None
+    imputed: tuple[Imputed, ...] = ()
 
     def __post_init__(self) -> None:
         check_carry(self.carry)
@@ -87,7 +93,7 @@ class Dataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Arrays come back writeable from a pickle; the constructor locks them again.
-        rest = (self.unused_columns, self.warnings, self.carry)
+        rest = (self.unused_columns, self.warnings, self.carry, self.imputed)
         return (type(self), (self.table, self.units, self.covariates, *rest))
 
     def __eq__(self, other: object) -> bool:
@@ -132,12 +138,12 @@ class Dataset:
 
     @property
     def n_observations(self) -> int:
-        """How many records are observations, those below the LLOQ included."""
+        """How many records are observations, those beyond a limit included."""
         return int(self.is_observation.sum())
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over values, names, units and carry; the same for the same data in any file."""
+        """SHA-256 over values, names, units, carry and what was imputed, whatever the file."""
         return _digest(self, slice(None))
 
     @cached_property
@@ -170,7 +176,9 @@ class Dataset:
             raise _refusal("The selection", held, "Correct ids.")
         keep = np.isin(self.table["ID"].values, wanted)
         warnings = tuple(p for p in self.warnings if p.id is None or p.id in wanted)
-        return replace(self, table=self.table.isel(record=keep), warnings=warnings)
+        imputed = tuple(value for value in self.imputed if value.id in wanted)
+        table = self.table.isel(record=keep)
+        return replace(self, table=table, warnings=warnings, imputed=imputed)
 
     @property
     def varying(self) -> tuple[str, ...]:
@@ -238,7 +246,7 @@ class Dataset:
         """The table as a data frame (index: row of the source); ``read_dataset`` reads it back.
 
         Concentrations are on the natural scale, so `log_dv` is not needed to read it back; `carry`
-        is, where a covariate changes.
+        is, where a covariate changes. Imputed values stand there as if they had been given.
         """
         names = [str(name) for name in self.table.data_vars]
         frame = pd.DataFrame(
@@ -260,6 +268,8 @@ class Dataset:
         }
         if self.carry is not None:
             copy.attrs["carry"] = self.carry
+        if self.imputed:
+            copy.attrs["imputed"] = json.dumps([asdict(value) for value in self.imputed])
         return copy
 
     @classmethod
@@ -287,6 +297,7 @@ class Dataset:
             unused_columns=tuple(json.loads(attrs["unused_columns"])),
             warnings=tuple(Problem(**fields) for fields in json.loads(attrs["warnings"])),
             carry=None if attrs.get("carry") is None else str(attrs["carry"]),
+            imputed=tuple(Imputed(**value) for value in json.loads(attrs.get("imputed", "[]"))),
         )
         if dataset.fingerprint != attrs["fingerprint"]:
             raise _refusal(
@@ -364,6 +375,10 @@ def _digest(dataset: Dataset, keep: slice) -> str:
     digest.update(json.dumps(sorted(dataset.units.to_dict().items())).encode())
     if dataset.carry is not None:
         digest.update(f"|carry|{dataset.carry}|".encode())
+    subjects = set(table["ID"].values[keep].tolist())
+    imputed = sorted(astuple(value) for value in dataset.imputed if value.id in subjects)
+    if imputed:
+        digest.update(f"|imputed|{json.dumps(imputed)}|".encode())
     for name in sorted(str(name) for name in table.data_vars):
         values = table[name].values[keep]
         digest.update(f"|{name}|{values.size}|".encode())

@@ -16,6 +16,7 @@ from popk.dataset.checks_plausibility import check_plausibility
 from popk.dataset.checks_subjects import check_subjects
 from popk.dataset.columns import COLUMNS, locate
 from popk.dataset.dataset import Dataset
+from popk.dataset.missing import check_missing, impute
 from popk.dataset.records import FloatArray, Records, parse_records
 from popk.dataset.source import read_text
 from popk.units import Units
@@ -30,21 +31,23 @@ def read_dataset(
     columns: Mapping[str, str] | None = None,
     log_dv: bool = False,
     carry: str | None = None,
+    missing: Mapping[str, str | float] | None = None,
 ) -> Dataset:
     """Read and check a NONMEM-style event table.
 
     Required columns: ID, TIME, EVID, AMT, DV. Optional, with what an absent column or an empty
     cell means: MDV (1 unless EVID is 0), CMT (0, the default: doses into compartment 1,
     observations of the first output), RATE (0), ADDL (0), II (0), SS (0), CENS (0; BLQ is another
-    name of it) and LLOQ (none). OCC, the occasion, and DVID, which of the model's outputs a record
-    observes (from 1), are read where the table has them; OCC then stands on every record and DVID
-    on every observation. A cell that is empty, ``.`` or ``NA`` is missing. Header names match in
-    any case. Records keep the order of the file.
+    name of it) and LLOQ (none). Read where the table has them: OCC, the occasion, then on every
+    record; DVID, which of the model's outputs a record observes (from 1), and ASSAY, which assay or
+    laboratory measured it (from 0), then on every observation; ULOQ. A cell that is empty, ``.`` or
+    ``NA`` is missing. Header names match in any case. Records keep the order of the file.
 
     Observations are the records with EVID 0 and MDV 0; records with EVID 0 and MDV 1 are kept
     as times at which a prediction may be asked. Where CENS is 1 the concentration lies below
-    LLOQ, and DV is stored as the LLOQ whatever the file holds there. In a table without a
-    column LLOQ, DV holds the limit on those records (Monolix's convention).
+    LLOQ, and DV is stored as the LLOQ whatever the file holds there; where CENS is -1 it lies above
+    ULOQ, likewise. In a table without a column LLOQ or ULOQ, DV holds the limit on those records
+    (Monolix's convention). Limits may differ from record to record.
 
     Parameters
     ----------
@@ -73,6 +76,12 @@ def read_dataset(
         With None a change is an error. Blank cells of a covariate are filled by the last three
         rules and are errors otherwise. Blanks before the first known value (``"locf"``) or after
         the last (``"nocb"``) take the nearest known value, with a warning.
+    missing
+        What stands in for a covariate that is missing in all records of a subject, by name:
+        ``"median"`` of the first known values of the other subjects, or a number in its unit:
+        ``{"ALB": "median", "WT": 70.0}``. Each use is a warning and part of the fingerprint. A
+        covariate without a rule must be known. A single value in the place of an unknown one
+        leaves its uncertainty out.
 
     Returns
     -------
@@ -84,7 +93,7 @@ def read_dataset(
     DataError
         When the table cannot be used; the text lists everything found, with row, ID and column.
     SettingError
-        When `carry` is none of the rules.
+        When `carry` or `missing` is none of the rules.
     UnitError
         When `units` is incomplete or names an unknown unit.
     TypeError
@@ -92,10 +101,12 @@ def read_dataset(
     """
     check_carry(carry)
     known = Units.parse(units)
+    rules = check_missing(missing, known)
     text = read_text(source)
     located = locate(text.header, known, text.problems, columns=columns)
     records = parse_records(text, located, known)
     check_codes(records)
+    imputed = impute(records, rules)
     check_subjects(records)
     covariates = carry_covariates(records, carry)
     check_events(records)
@@ -110,13 +121,14 @@ def read_dataset(
         unused_columns=located.unused,
         warnings=text.problems.warnings,
         carry=carry,
+        imputed=imputed,
     )
 
 
 def _table(records: Records, covariates: Mapping[str, FloatArray], log_dv: bool) -> xr.Dataset:
     """The accepted records with defaults in place and ignored cells left out."""
     dose = records.gives_dose
-    concentration, limit = _concentrations(records, log_dv)
+    concentration, limit, upper = _concentrations(records, log_dv)
     values: dict[str, Any] = {
         "ID": np.array(records.ids, dtype=str),
         "TIME": records["TIME"].values,
@@ -124,13 +136,16 @@ def _table(records: Records, covariates: Mapping[str, FloatArray], log_dv: bool)
         "DV": concentration,
         "MDV": records.missing_dv,
         "CMT": records["CMT"].filled(0),
-        "CENS": records.is_censored,
+        "CENS": records.is_censored.astype(int) - records.is_above,
         "LLOQ": limit,
     }
     for name in ("AMT", "RATE", "ADDL", "II", "SS"):
         values[name] = np.where(dose, records[name].filled(0), 0.0)
     optional = (name for name, spec in COLUMNS.items() if not spec.always and records[name].given)
-    values |= {name: records[name].filled(0) for name in optional}
+    # -1: a record that was not measured says nothing of the assay.
+    values |= {name: records[name].filled(-1 if name == "ASSAY" else 0) for name in optional}
+    if records["ULOQ"].given or records.is_above.any():
+        values["ULOQ"] = upper
     values |= covariates
     variables = {name: ("record", value) for name, value in values.items()}
     return xr.Dataset(
@@ -138,12 +153,13 @@ def _table(records: Records, covariates: Mapping[str, FloatArray], log_dv: bool)
     )
 
 
-def _concentrations(records: Records, log_dv: bool) -> tuple[FloatArray, FloatArray]:
-    """DV on the natural scale (the limit where censored) and LLOQ, NaN where there is none."""
-    observed, censored = records.is_observation, records.is_censored
+def _concentrations(records: Records, log_dv: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """DV on the natural scale (the limit where censored), LLOQ and ULOQ, NaN where none is."""
+    observed, censored, above = records.is_observation, records.is_censored, records.is_above
     dv = np.where(observed, records["DV"].values, np.nan)
     dv = np.exp(dv) if log_dv else dv
     limit = records["LLOQ"].values
     if not records["LLOQ"].given:
         limit = np.where(censored, dv, np.nan)
-    return np.where(censored, limit, dv), limit
+    upper = records["ULOQ"].values if records["ULOQ"].given else np.where(above, dv, np.nan)
+    return np.where(censored, limit, np.where(above, upper, dv)), limit, upper

@@ -99,6 +99,11 @@ class Records:
         """Observations below the limit of quantification."""
         return np.asarray(self.is_observation & (self["CENS"].values == 1))
 
+    @property
+    def is_above(self) -> BoolArray:
+        """Observations above the upper limit of quantification."""
+        return np.asarray(self.is_observation & (self["CENS"].values == -1))
+
     def subjects(self) -> dict[str, npt.NDArray[np.int64]]:
         """Positions of each subject's records, subjects in order of appearance."""
         found: dict[str, list[int]] = {}
@@ -222,12 +227,15 @@ def _report_unreadable(records: Records, column: Column) -> None:
     looks = {
         "time": re.compile(r"\d{1,4}([-/.]\d{1,2}){2}.*|\d{1,2}:\d\d(:\d\d)?.*"),
         "comma": re.compile(r"[+-]?\d*,\d+"),
-        "limit": re.compile(r"[<>].*|(BLQ|BLOQ|BQL|LLOQ|LOQ)", re.IGNORECASE),
+        "above": re.compile(r">.*|(ALQ|AQL|ULOQ)", re.IGNORECASE),
+        "limit": re.compile(r"<.*|(BLQ|BLOQ|BQL|LLOQ|LOQ)", re.IGNORECASE),
     }
     remedies = {
         "time": f"Give the elapsed time in {records.units.time} as a number, not a date or a "
         "time of day.",
         "comma": "Write decimal points, not decimal commas.",
+        "above": "Mark a value above the upper limit of quantification with CENS -1 and write the "
+        "limit into ULOQ.",
         "limit": "Mark a value below the limit of quantification with CENS 1 and write the "
         "limit into LLOQ.",
     }

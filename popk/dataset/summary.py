@@ -45,9 +45,13 @@ def _entries(dataset: Dataset) -> list[tuple[str, str]]:
                 f"changes within subjects ({dataset.carry}), {span}, median at the start {median}"
             )
         entries.append((name, text))
-    for name, what in (("OCC", "occasions"), ("DVID", "outputs observed (DVID)")):
+    for name, what in (
+        ("OCC", "occasions"),
+        ("DVID", "outputs observed (DVID)"),
+        ("ASSAY", "assays"),
+    ):
         if name in dataset.table:
-            kept = dataset.is_observation if name == "DVID" else slice(None)
+            kept = slice(None) if name == "OCC" else dataset.is_observation
             numbers = np.unique(dataset.table[name].values[kept]).tolist()
             entries.append((what, ", ".join(str(number) for number in numbers)))
     if dataset.unused_columns:
@@ -70,7 +74,8 @@ def _observations(dataset: Dataset) -> str:
     table, observed = dataset.table, dataset.is_observation
     censored = observed & (table["CENS"].values == 1)
     text = f"{dataset.n_observations}"
-    measured = table["DV"].values[observed & ~censored]
+    above = observed & (table["CENS"].values == -1)
+    measured = table["DV"].values[observed & ~censored & ~above]
     if measured.size:
         text += f", measured {_range(measured, dataset.units.concentration)}"
     if censored.any():
@@ -81,6 +86,8 @@ def _observations(dataset: Dataset) -> str:
         only = [dataset.subjects[k] for k in np.flatnonzero((seen > 0) & (left == 0))]
         if only:
             text += f"; every observation BLQ in ID {', '.join(only)}"
+    if above.any():
+        text += f", {int(above.sum())} above the ULOQ"
     return text
 
 

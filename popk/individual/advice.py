@@ -142,7 +142,7 @@ def individualise(  # noqa: PLR0913
         in_fit = known.get(subject) == dataset.subject_fingerprints[subject]
         rng = patient_seed(seed, subject)
         posterior = (
-            cohort_posterior(fit, subject, chosen, patient.covariates)
+            cohort_posterior(fit, patient, chosen, rng)
             if in_fit
             else patient_posterior(population, patient, samples=samples, rng=rng)
         )

@@ -25,7 +25,6 @@ from popk.structure.events import (
     REPEATS,
     RESET,
     ROW,
-    STEADY,
     TIME,
     WHAT,
 )
@@ -44,7 +43,8 @@ class Present:
 
     Times and amounts in the units of the data. ``history`` holds the doses since the last reset
     (EVID 3 or 4), before which nothing counts, and the changes of the row of parameters; ``row`` is
-    the row that holds in the end. ``rate`` of the last dose as in the data (0 at once, below 0
+    the row that holds in the end, ``coming`` that of doses to come: another where the model has
+    variability between occasions. ``rate`` of the last dose as in the data (0 at once, below 0
     where the rate or duration is a parameter); ``compartment`` counts from 0. ``output`` is the
     index of the structure's output that is forecast. ``usual_interval`` is the median of the
     intervals between doses (NaN with a single one that is not at steady state). ``covariates`` are
@@ -58,6 +58,7 @@ class Present:
     rate: float
     compartment: int
     row: int
+    coming: int
     output: int
     usual_interval: float
     n_observations: int
@@ -91,7 +92,11 @@ def present_of(model: PopModel, dataset: Dataset, *, output: int = 0) -> list[Pr
     latest = {name: dataset.table[name].values[ends] for name in sorted(dataset.covariates)}
     found = []
     for index, subject in enumerate(dataset.subjects):
-        history = _since_last_reset(design.events.subject(index))
+        events = design.events.subject(index)
+        coming = int(events.rows[1]) if model.iov.effects else None
+        if coming is not None:  # a row more
+            events = _one(events.number, events.code, np.array([0, coming + 1]))
+        history = _since_last_reset(events)
         times, source = _given(history)
         last = source[int(np.argmax(times))]
         gaps = np.concatenate([np.diff(np.sort(times)), history.interval[history.steady > 0]])
@@ -105,7 +110,8 @@ def present_of(model: PopModel, dataset: Dataset, *, output: int = 0) -> list[Pr
                 amount=float(history.amount[last]),
                 rate=float(history.rate[last]),
                 compartment=int(history.compartment[last]),
-                row=int(switches[-1]) if len(switches) else 0,
+                row=(row := int(switches[-1]) if len(switches) else 0),
+                coming=row if coming is None else coming,
                 output=output,
                 usual_interval=float(np.median(gaps[gaps > 0]))
                 if np.any(gaps > 0)
@@ -200,12 +206,18 @@ def _since_last_reset(events: Events) -> Events:
 
 
 def _kept_up(present: Present, interval: float) -> Events:
-    """The history, then more doses at an interval, and the trough after the last of them."""
+    """The history, then more doses at an interval, and the trough after the last of them.
+
+    They are one occasion, where the model has variability between occasions.
+    """
     first = present.time + interval
-    number, code = np.zeros((1, 4)), np.zeros((1, 7), dtype=np.int64)
-    number[0, [TIME, AMOUNT, RATE, INTERVAL]] = first, present.amount, present.rate, interval
-    code[0, [KIND, COMPARTMENT, REPEATS]] = DOSE, present.compartment, SUSTAINED_DOSES
-    code[0, [STEADY, PLACE, OUTPUT]] = 0, present.row, -1
+    number, code = np.zeros((2, 4)), np.zeros((2, 7), dtype=np.int64)
+    number[:, TIME], code[:, PLACE], code[:, OUTPUT] = first, present.coming, -1
+    code[0, KIND] = ROW
+    number[1, [AMOUNT, RATE, INTERVAL]] = present.amount, present.rate, interval
+    code[1, [KIND, COMPARTMENT, REPEATS]] = DOSE, present.compartment, SUSTAINED_DOSES
+    if present.coming == present.row:
+        number, code = number[1:], code[1:]
     history = present.history
     more = _one(np.vstack([history.number, number]), np.vstack([history.code, code]), history.rows)
     return _observed_at(more, np.array([first + SUSTAINED_DOSES * interval]), present.output)

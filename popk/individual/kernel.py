@@ -6,7 +6,7 @@ structure's exact gradients, all S at once. A multivariate t around each mode th
 importance weights correct: what comes out is the joint posterior of population parameters and
 random effects, and an unbiased estimate of each draw's marginal likelihood p(y | theta).
 
-An observation below its limit cuts the posterior off on one side and says nothing on the other, so
+An observation beyond its limit cuts the posterior off on one side and says nothing on the other, so
 its curvature at the mode is too narrow for that other side. For a patient with such observations
 half of the proposals come from a second t, as wide as the quantified ones alone allow (a defensive
 mixture: Hesterberg, Technometrics 37:185, 1995).
@@ -22,12 +22,23 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
 from popk.dataset import Dataset
-from popk.design import Observations, design_of, observations
+from popk.design import design_of
+from popk.observations import observations
 from popk.population import PopulationDraws
-from popk.statistics import NUMPY, prediction_slopes
+from popk.statistics import NUMPY, Observed, innovations, prediction_slopes
 from popk.structure import Solver
+from popk.structure.events import ROW
 
-__all__ = ["Modes", "Patient", "Proposals", "find_modes", "patients_of", "propose"]
+__all__ = [
+    "Modes",
+    "Patient",
+    "Proposals",
+    "find_modes",
+    "next_occasion",
+    "patients_of",
+    "propose",
+    "split_effects",
+]
 
 type Floats = NDArray[np.float64]
 
@@ -52,21 +63,31 @@ class Patient:
         Observations; may be empty.
     covariates
         Value of each covariate that the model uses, (n_rows): more than one row where they change.
+    occasion
+        Occasion of each row, (n_rows), counted from 0.
+    numbers
+        OCC of each occasion; empty where the model has no variability between occasions.
+    last_row
+        The row that holds at the end.
     """
 
     subject: str
     solver: Solver
-    observed: Observations
+    observed: Observed
     covariates: Mapping[str, Floats]
+    occasion: NDArray[np.int64]
+    numbers: tuple[int, ...] = ()
+    last_row: int = 0
 
 
 @dataclass(frozen=True)
 class Modes:
     """Conditional modes of a patient's z under each population draw.
 
-    ``z`` (S, k); ``precision`` (S, k, k), the Gauss-Newton curvature there, and ``quantified``
-    (S, k, k), the same without observations below their limit; ``expected`` (S, n_rows, m), the
-    log parameters without random effects.
+    ``z`` (S, k), those between subjects first and then those of each occasion; ``precision``
+    (S, k, k), the Gauss-Newton curvature there, and ``quantified`` (S, k, k), the same without
+    observations beyond their limit; ``expected`` (S, n_rows, m), the parameters on their scales
+    without random effects.
     """
 
     z: Floats
@@ -97,15 +118,20 @@ def patients_of(population: PopulationDraws, dataset: Dataset) -> list[Patient]:
     """The patients of a dataset (whose fit to the model has been checked)."""
     model = population.model
     design = design_of(model, dataset)
-    observed = observations(dataset)
+    observed = observations(model, dataset, design.events)
     found, start = [], 0
     for index, subject in enumerate(dataset.subjects):
         own = design.events.subject(index)
         end = start + own.n_outputs
-        part = Observations._make(column[start:end] for column in observed)
+        part = observed.part(slice(start, end))
         rows = slice(*design.rows.first[index : index + 2])
         values = {name: value[rows] for name, value in design.covariates.items()}
-        found.append(Patient(subject, Solver(model.structure, own), part, values))
+        mine, occasion = np.unique(design.occasion[rows], return_inverse=True)
+        numbers = design.occasion_number[mine].tolist() if model.iov.effects else []
+        solver = Solver(model.structure, own)
+        switches = own.place[own.kind == ROW]
+        last = int(switches[-1]) if len(switches) else 0
+        found.append(Patient(subject, solver, part, values, occasion.ravel(), tuple(numbers), last))
         start = end
     return found
 
@@ -113,7 +139,8 @@ def patients_of(population: PopulationDraws, dataset: Dataset) -> list[Patient]:
 def find_modes(population: PopulationDraws, patient: Patient) -> Modes:
     """Conditional mode of z under every population draw, by damped Gauss-Newton steps."""
     expected = population.expected(patient.covariates)
-    size, k = population.omega.shape
+    expected = np.broadcast_to(expected, (len(expected), len(patient.occasion), expected.shape[2]))
+    size, k = population.size, n_effects(population, patient)
     z = np.zeros((size, k))
     state = _density(population, patient, expected, z, np.arange(size))
     value, gradient, precision = state[:3]
@@ -141,6 +168,69 @@ def find_modes(population: PopulationDraws, patient: Patient) -> Modes:
     return Modes(z, precision, state[3], expected)
 
 
+def n_effects(population: PopulationDraws, patient: Patient) -> int:
+    """Number of a patient's random effects, those of its occasions included."""
+    model = population.model
+    return len(model.iiv.effects) + len(patient.numbers) * len(model.iov.effects)
+
+
+def split_effects(
+    population: PopulationDraws, patient: Patient, z: Floats
+) -> tuple[Floats, Floats | None]:
+    """Standardised effects (S, ..., k) as those between subjects, and those of each occasion.
+
+    The latter are (S, ..., n_occasions, n_occasion_effects), or None without such variability.
+    """
+    model = population.model
+    k = len(model.iiv.effects)
+    if not patient.numbers:
+        return z, None
+    shape = (*z.shape[:-1], len(patient.numbers), len(model.iov.effects))
+    return z[..., :k], z[..., k:].reshape(shape)
+
+
+def parameters_of(
+    population: PopulationDraws, patient: Patient, expected: Floats, z: Floats
+) -> tuple[Floats, Floats]:
+    """A patient's parameters (S, ..., n_rows, m) for standardised effects z (S, ..., k).
+
+    ``expected`` is (S, ..., n_rows, m). Also returns the slopes of the effects between subjects,
+    (S, ..., n_effects), see `popk.population.PopulationDraws.eta`.
+    """
+    own, occasions = split_effects(population, patient, z)
+    eta, slope = population.eta(own)
+    kappa = None
+    if occasions is not None:
+        kappa = population.kappa(occasions)[..., patient.occasion, :]
+    return population.parameters(expected, eta[..., None, :], kappa), slope
+
+
+def next_occasion(
+    population: PopulationDraws,
+    patient: Patient,
+    expected: Floats,
+    eta: Floats,
+    rng: np.random.Generator,
+) -> Floats:
+    """A patient's parameters in an occasion still to come (S, 1, m).
+
+    Parameters
+    ----------
+    population
+        Population parameters of each sample.
+    patient
+        The patient; covariates stay as they are in the end.
+    expected
+        Its parameters on their scales without random effects, (S, n_rows, m).
+    eta
+        Its random effects between subjects (S, n_effects).
+    rng
+        Random numbers for those of the occasion.
+    """
+    row = expected[:, patient.last_row, None]
+    return population.parameters(row, eta[:, None], population.new_occasions(1, rng))
+
+
 def propose(
     population: PopulationDraws,
     patient: Patient,
@@ -166,7 +256,7 @@ def propose(
     normal = rng.standard_normal((size, each, k))
     scale = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, (size, each, 1)))
     factors = [np.linalg.cholesky(modes.precision)]
-    if patient.observed.below.any():
+    if patient.observed.status.any():
         factors.append(np.linalg.cholesky(modes.quantified))
     # x = mode + L^-T t has precision L L^T.
     t = normal * scale
@@ -179,8 +269,7 @@ def propose(
     parts = np.stack([_log_t(shift, factor) for factor in factors])
     share = [len(range(c, each, len(factors))) / each for c in range(len(factors))]
     log_proposal = logsumexp(parts, axis=0, b=np.reshape(share, (-1, 1, 1)))
-    eta = population.omega[:, None, :] * z
-    theta = population.parameters(modes.expected[:, None], eta[:, :, None])
+    theta, _ = parameters_of(population, patient, modes.expected[:, None], z)
     prediction = patient.solver.ensemble(theta.reshape(size * each, *theta.shape[2:])).value
     sigma = {name: np.repeat(value, each, axis=0) for name, value in population.sigma.items()}
     likelihood = _likelihood(population, patient, prediction, sigma).reshape(size, each)
@@ -203,9 +292,9 @@ def _likelihood(
     population: PopulationDraws, patient: Patient, prediction: Floats, sigma: Mapping[str, Floats]
 ) -> Floats:
     """Log likelihood of the patient's data for rows of predictions; -inf where undefined."""
-    dv, lloq, below = patient.observed
+    error = population.model.error
     with np.errstate(all="ignore"):
-        each = population.model.error.log_likelihood(dv, lloq, below, prediction, sigma, NUMPY)
+        each = error.log_likelihood(patient.observed, prediction, sigma, NUMPY)
     total = np.asarray(each).sum(axis=1)
     return np.where(np.isfinite(total), total, -np.inf)
 
@@ -219,26 +308,45 @@ def _density(
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Log density of z up to a constant, gradient, Gauss-Newton precision; that of the quantified.
 
-    The last is the precision without the observations below their limit.
+    The last is the precision without the observations beyond their limit.
     """
     model = population.model
-    omega = population.omega[rows]
-    sigma = {name: value[rows] for name, value in population.sigma.items()}
     chosen = population.taken(rows)
-    theta = chosen.parameters(expected[rows], (omega * z)[:, None])
+    sigma = chosen.sigma
+    theta, bent = parameters_of(chosen, patient, expected[rows], z)
     prediction, by_row = patient.solver.ensemble(theta, with_gradient=True)
     value = _likelihood(population, patient, prediction, sigma) - 0.5 * (z**2).sum(axis=1)
     slope, curvature = prediction_slopes(model.error, patient.observed, prediction, sigma)
-    positions = population.effect_positions
-    # d prediction / d z = sum over rows of d prediction / d theta * theta * omega
-    by_theta = by_row.reshape(*prediction.shape, *theta.shape[1:])[..., positions]
-    by_z = (by_theta * theta[:, None, :, positions]).sum(axis=2) * omega[:, None, :]
+    by_theta = by_row.reshape(*prediction.shape, *theta.shape[1:])
+    by_phi = by_theta * chosen.slopes(theta)[:, None]  # (S, n_observations, n_rows, m)
+    by_z = _by_effects(chosen, patient, by_phi, bent)
     by_z = np.where(np.isfinite(by_z), by_z, 0.0)
     gradient = np.einsum("so,sok->sk", slope, by_z) - z
-    precision = np.einsum("so,sok,sol->skl", curvature, by_z, by_z) + np.eye(z.shape[1])
-    below = patient.observed.below
-    if not below.any():
+    new = innovations(model.error, patient.observed, prediction, sigma, by_z)
+    precision = np.einsum("so,sok,sol->skl", curvature, new, new) + np.eye(z.shape[1])
+    beyond = patient.observed.status != 0
+    if not beyond.any():
         return value, gradient, precision, precision
-    curvature = np.where(below, 0.0, curvature)
-    quantified = np.einsum("so,sok,sol->skl", curvature, by_z, by_z) + np.eye(z.shape[1])
+    curvature = np.where(beyond, 0.0, curvature)
+    quantified = np.einsum("so,sok,sol->skl", curvature, new, new) + np.eye(z.shape[1])
     return value, gradient, precision, quantified
+
+
+def _by_effects(
+    population: PopulationDraws, patient: Patient, by_phi: Floats, bent: Floats
+) -> Floats:
+    """Derivatives by standardised effects (S, n_observations, k).
+
+    From those by the parameters of each row on their scales (S, n_observations, n_rows, m);
+    ``bent`` are the slopes of the effects between subjects (S, n_effects).
+    """
+    whole = by_phi.sum(axis=2)
+    by_eta = [whole[..., positions].sum(axis=-1) for positions in population.effect_positions]
+    parts = []
+    if by_eta:
+        parts.append((np.stack(by_eta, axis=-1) * bent[:, None]) @ population.factor)
+    for occasion in range(len(patient.numbers)):
+        own = by_phi[:, :, patient.occasion == occasion].sum(axis=2)
+        by_kappa = own[..., population.occasion_positions] * population.omega_iov[:, None]
+        parts.append(by_kappa @ population.factor_iov)
+    return np.concatenate(parts, axis=-1) if parts else np.zeros((*whole.shape[:2], 0))

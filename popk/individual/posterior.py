@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +10,15 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
-from popk.individual.kernel import Patient, Proposals, find_modes, propose
-from popk.population import PopulationDraws, effects_of
+from popk.individual.kernel import (
+    Patient,
+    Proposals,
+    find_modes,
+    next_occasion,
+    propose,
+    split_effects,
+)
+from popk.population import PopulationDraws, effects_of, occasion_effects_of
 
 __all__ = [
     "KHAT_LIMIT",
@@ -40,9 +46,10 @@ class PatientPosterior:
     """Equally weighted draws of a patient's parameters.
 
     ``parameters`` (n_samples, n_rows, m) in the model's units, one row for each distinct set of the
-    patient's covariates; ``draw`` (n_samples), the population draw that each goes with; ``khat``
-    and ``ess`` of the importance weights (NaN where none were used); ``reliable`` says whether they
-    allow the result to be used, and ``note`` why not, in a sentence.
+    patient's covariates and occasion, and one more for occasions to come where the model has
+    variability between them; ``draw`` (n_samples), the population draw that each goes with;
+    ``khat`` and ``ess`` of the importance weights (NaN where none were used); ``reliable`` says
+    whether they allow the result to be used, and ``note`` why not, in a sentence.
     Where no parameter values explain the patient's data at all, the parameters are NaN.
     """
 
@@ -90,7 +97,8 @@ def patient_posterior(
     log_weight = proposals.log_weight.ravel()
     finite = np.isfinite(log_weight)
     if not finite.any():
-        nowhere = np.full((samples, *proposals.parameters.shape[2:]), np.nan)
+        n_rows = proposals.parameters.shape[2] + bool(patient.numbers)
+        nowhere = np.full((samples, n_rows, proposals.parameters.shape[3]), np.nan)
         none = np.zeros(samples, dtype=np.int64)
         return PatientPosterior(nowhere, none, float("nan"), 0.0, False, _IMPOSSIBLE)
     reliable = bool(_usable(khat, ess))
@@ -98,12 +106,22 @@ def patient_posterior(
     chosen = _systematic(weight / weight.sum(), samples, rng)
     each = proposals.log_weight.shape[1]
     flat = proposals.parameters.reshape(len(log_weight), *proposals.parameters.shape[2:])
+    parameters, draw = flat[chosen], chosen // each
+    if patient.numbers:
+        sampled = population.taken(draw)
+        own, _ = split_effects(sampled, patient, proposals.z.reshape(len(flat), -1)[chosen])
+        eta, _ = sampled.eta(own)
+        coming = next_occasion(sampled, patient, modes.expected[draw], eta, rng)
+        parameters = np.concatenate([parameters, coming], axis=1)
     note = "" if reliable else _poor(khat, ess)
-    return PatientPosterior(flat[chosen], chosen // each, khat, ess, reliable, note)
+    return PatientPosterior(parameters, draw, khat, ess, reliable, note)
 
 
 def cohort_posterior(
-    fit: xr.DataTree, subject: str, chosen: NDArray[np.int64], covariates: Mapping[str, Floats]
+    fit: xr.DataTree,
+    patient: Patient,
+    chosen: NDArray[np.int64],
+    rng: np.random.Generator,
 ) -> PatientPosterior:
     """Posterior of a patient of the cohort: what the fit itself found.
 
@@ -111,23 +129,30 @@ def cohort_posterior(
     ----------
     fit
         The fit.
-    subject
-        ID.
+    patient
+        The patient, as it was in the fit.
     chosen
         Indices of the draws to take, chain after chain.
-    covariates
-        Value of each covariate that the model uses, (n_rows).
+    rng
+        Random numbers for occasions to come.
     """
-    n_rows = max([1, *(len(value) for value in covariates.values())])
-    if n_rows == 1:
-        values = fit["posterior"]["parameters"].sel(subject=subject)
+    effective = float(len(np.unique(chosen)))
+    if len(patient.occasion) == 1 and not patient.numbers:
+        values = fit["posterior"]["parameters"].sel(subject=patient.subject)
         flat = values.transpose("chain", "draw", "parameter").values.reshape(-1, values.shape[-1])
-        parameters = flat[chosen][:, None, :]
-    else:
-        population = PopulationDraws.of(fit).taken(chosen)
-        eta = effects_of(fit, [subject], chosen)
-        parameters = population.parameters(population.expected(covariates), eta)
-    return PatientPosterior(parameters, chosen, float("nan"), float(len(np.unique(chosen))), True)
+        return PatientPosterior(flat[chosen][:, None, :], chosen, float("nan"), effective, True)
+    population = PopulationDraws.of(fit).taken(chosen)
+    expected = population.expected(patient.covariates)
+    expected = np.broadcast_to(expected, (len(chosen), len(patient.occasion), expected.shape[2]))
+    eta, kappa = effects_of(fit, [patient.subject], chosen), None
+    if patient.numbers:
+        occasions = [(patient.subject, number) for number in patient.numbers]
+        kappa = occasion_effects_of(fit, occasions, chosen)[:, patient.occasion]
+    parameters = population.parameters(expected, eta, kappa)
+    if patient.numbers:
+        coming = next_occasion(population, patient, expected, eta[:, 0], rng)
+        parameters = np.concatenate([parameters, coming], axis=1)
+    return PatientPosterior(parameters, chosen, float("nan"), effective, True)
 
 
 def _quality(proposals: Proposals) -> tuple[float, float]:

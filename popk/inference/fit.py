@@ -13,15 +13,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
-from popk.design import Design, check_fit, observations
+from popk.design import Design, check_fit
 from popk.diagnostics import convergence_table, judge
 from popk.individual import find_modes, patients_of, propose
 from popk.inference.nuts import NUTS, Progress
 from popk.inference.progress import silent, terminal_progress
-from popk.model import PopModel
+from popk.model import PopModel, PopulationParameter
+from popk.observations import observations, readings
 from popk.population import PopulationDraws, check_seed, effects_of, thinned
-from popk.prediction import simulate_rows
-from popk.statistics import NUMPY
+from popk.prediction import output_names, simulate_rows, units_of_outputs
+from popk.statistics import NUMPY, Coefficient
 
 __all__ = ["sample"]
 
@@ -61,13 +62,15 @@ def sample(
     -------
     A DataTree with the groups
 
-    - ``posterior``: population parameters (chain, draw), ``eta`` (…, subject, effect) and
-      ``parameters`` (…, subject, parameter), with units; where covariates change within a subject,
-      the latter are those at its first record (`popk.predict` gives all);
+    - ``posterior``: population parameters (chain, draw), ``eta`` (…, subject, effect), ``kappa``
+      (…, occasion, occasion_effect) where the model has variability between occasions, and
+      ``parameters`` (…, subject, parameter), with units; where covariates or occasions
+      change within a subject, the latter are those at its first record (`popk.predict` gives all);
     - ``prior``: the population parameters (chain, draw);
     - ``posterior_predictive``: ``IPRED`` and ``DV`` (…, observation) for thinned draws, ``DV``
-      with residual error and not cut at the LLOQ;
-    - ``observed_data``: ``DV``, ``cens`` and ``lloq`` (observation);
+      with residual error and not cut at a limit of quantification;
+    - ``observed_data``: ``DV``, ``cens``, ``lloq`` and, if given, ``uloq`` (observation), as CENS,
+      LLOQ and ULOQ of the data;
     - ``log_likelihood``: ``DV`` (…, observation), conditional on the random effects;
     - ``log_likelihood_subject``: ``DV`` (…, subject), with the subject's random effects integrated
       out, for thinned draws: the one for leaving patients out;
@@ -117,19 +120,33 @@ def _sample(
 
 def _described(model: PopModel, posterior: xr.Dataset, design: Design) -> xr.Dataset:
     """The variables that have a meaning, in order, with units."""
-    names = [p.name for p in model.parameters]
-    kept = posterior[[*names, *(n for n in ("eta", "parameters") if n in posterior)]]
+    described = _population(model)
+    names = [p.name for p in described]
+    kept = posterior[[*names, *(n for n in ("eta", "kappa", "parameters") if n in posterior)]]
     dims = set().union(*(kept[name].dims for name in kept.data_vars))
     kept = kept.drop_vars([coord for coord in kept.coords if coord not in dims])
-    for parameter in model.parameters:
+    for parameter in described:
         kept[parameter.name].attrs = {"units": parameter.unit, "long_name": parameter.meaning}
     units = {p.name: model.units.of(p.dimension) for p in model.structure.parameters}
     which = "individual parameters" + (" at the first record" if design.varies else "")
     kept["parameters"].attrs = {"units": json.dumps(units), "long_name": which}
     if "eta" in kept:
-        kept["eta"].attrs = {"units": "1", "long_name": "random effects on the logarithm"}
+        where = "on the parameters' scales"
+        kept["eta"].attrs = {"units": "1", "long_name": f"random effects {where}"}
+    if "kappa" in kept:
+        kept["kappa"].attrs = {"units": "1", "long_name": f"random effects of occasions {where}"}
+        owner = kept["subject"].values[design.occasion_subject]
+        kept = kept.assign_coords(
+            occasion_subject=("occasion", owner),
+            occasion_number=("occasion", design.occasion_number),
+        )
     kept.attrs = {"population": json.dumps(names)}
     return kept
+
+
+def _population(model: PopModel) -> list[PopulationParameter | Coefficient]:
+    """The population parameters and what follows from them, in the order of tables."""
+    return [*model.parameters, *model.derived]
 
 
 def _provenance(
@@ -154,15 +171,16 @@ def _provenance(
 
 def _prior(model: PopModel, rng: np.random.Generator, posterior: xr.Dataset) -> xr.Dataset:
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
-    size = shape[0] * shape[1]
+    values = PopulationDraws.from_prior(model, shape[0] * shape[1], rng).values
+    derived = {c.name: np.asarray(c.value(values, NUMPY)) for c in model.derived}
     return xr.Dataset(
         {
             p.name: (
                 ("chain", "draw"),
-                p.prior.draw(rng, size).reshape(shape),
+                {**values, **derived}[p.name].reshape(shape),
                 {"units": p.unit, "long_name": p.meaning},
             )
-            for p in model.parameters
+            for p in _population(model)
         },
         coords={"chain": np.arange(shape[0]), "draw": np.arange(shape[1])},
     )
@@ -180,19 +198,29 @@ def _observation_groups(
         "TIME": ("observation", table["TIME"].values, {"units": model.units.time}),
         "ROW": ("observation", table["record"].values),
     }
-    attrs = {"units": model.units.concentration}
+    coords |= output_names(model, design)
+    attrs = {"units": units_of_outputs(model, design)}
+    limits = {
+        name.lower(): ("observation", table[name].values, attrs)
+        for name in ("LLOQ", "ULOQ")
+        if name in table
+    }
     chains, draws = (fit["posterior"].sizes[name] for name in ("chain", "draw"))
     eta = effects_of(fit, dataset.subjects, thinned(fit, None))
-    ipred = simulate_rows(model, population.row_parameters(design, eta), design.events)
-    observed = observations(dataset)
-    conditional = model.error.log_likelihood(
-        observed.dv, observed.lloq, observed.below, ipred, population.sigma, NUMPY
-    )
+    kappa = None
+    if model.iov.effects:
+        values = fit["posterior"]["kappa"].transpose("chain", "draw", ...).values
+        kappa = values.reshape(-1, *values.shape[2:])
+    theta = population.row_parameters(design, eta, kappa)
+    ipred = simulate_rows(model, theta, design.events)
+    observed = observations(model, dataset, design.events)
+    conditional = model.error.log_likelihood(observed, ipred, population.sigma, NUMPY)
     each = max(1, _PREDICTED // chains)
     kept = np.unique(np.linspace(0, draws - 1, min(each, draws)).round().astype(int))
     part = ipred.reshape(chains, draws, -1)[:, kept]
     sigma = {name: v.reshape(chains, draws, 1)[:, kept] for name, v in population.sigma.items()}
-    simulated = model.error.simulate(part, sigma, np.random.default_rng(seed))
+    read = readings(model, dataset, design.events)
+    simulated = model.error.simulate(read, part, sigma, np.random.default_rng(seed))
     dims = ("chain", "draw", "observation")
     lead = {"chain": np.arange(chains), "draw": np.arange(draws)}
     return {
@@ -204,7 +232,7 @@ def _observation_groups(
             {
                 "DV": ("observation", table["DV"].values, attrs),
                 "cens": ("observation", table["CENS"].values),
-                "lloq": ("observation", table["LLOQ"].values, attrs),
+                **limits,
             },
             coords=coords,
         ),

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from popk.dataset import Dataset
 from popk.errors import SettingError
 from popk.graph import build
-from popk.inference.start import Start, approximate_likelihood, find_start
+from popk.inference.approximation import approximate_likelihood
+from popk.inference.start import Start, find_start
 from popk.model import PopModel
 
 __all__ = ["NUTS", "Progress"]
@@ -89,7 +90,7 @@ class NUTS:
         progress("finding a starting point", 0, 0, 0)
         start = find_start(model, dataset, compiled)
         seeds = np.random.SeedSequence(seed).generate_state(2)
-        if self.pilot and model.iiv.effects:
+        if self.pilot and (model.iiv.effects or model.iov.effects):
             start = self._pilot(model, dataset, compiled, start, int(seeds[0]), progress)
         ready = self._with(compiled, model, start)
         tree = self._sample(ready, "sampling", self.tune, self.draws, int(seeds[1]), progress)
@@ -109,25 +110,27 @@ class NUTS:
         tree = self._sample(ready, "pilot run", self.pilot, self.pilot, seed, progress)
         posterior = tree["posterior"].to_dataset().stack(all=("chain", "draw"))
         chosen = np.linspace(0, posterior.sizes["all"] - 1, _AVERAGED).astype(int)
-        names = ["eta", *(parameter.name for parameter in model.parameters)]
-        thin = posterior[names].isel(all=chosen).transpose("all", "subject", "effect")
+        names = [parameter.name for parameter in model.parameters]
+        names += [n for n, level in (("eta", model.iiv), ("kappa", model.iov)) if level.effects]
+        thin = posterior[names].isel(all=chosen).transpose("all", ...)
         draws = [{name: thin[name].values[k] for name in names} for k in range(_AVERAGED)]
-        curvature, pull = approximate_likelihood(model, dataset, draws)
-        return replace(start, curvature=curvature, pull=pull)
+        return replace(start, approximation=approximate_likelihood(model, dataset, draws))
 
     def _with(self, compiled: Any, model: PopModel, start: Start) -> Any:
         """The compiled model in adapted coordinates, its chains starting around ``start``."""
-        spread = np.full(len(start.position), _SPREAD)
-        spread[start.coordinates] = 1.0
+        spread = _SPREAD * start.scale
+        for place in start.coordinates:
+            spread[place] = 1.0
 
         def around(seed: Any = None) -> NDArray[np.float64]:
             rng = np.random.default_rng(seed)
             return start.position + spread * rng.uniform(-1, 1, len(spread))
 
         ready = replace(compiled, initial_point_func=around)
-        if not model.iiv.effects:
-            return ready
-        return ready.with_data(curvature=start.curvature, pull=start.pull)
+        needs = {"occasion": model.iov.effects, "curvature": model.iiv.effects}
+        needs["pull"] = model.iiv.effects
+        known = {k: v for k, v in start.approximation.items() if needs[k.split("_")[0]]}
+        return ready.with_data(**known) if known else ready
 
     def _sample(
         self,

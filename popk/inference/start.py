@@ -8,7 +8,7 @@ times over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from popk.dataset import Dataset
-from popk.design import check_fit, observations
+from popk.inference.approximation import approximate_likelihood
 from popk.model import PopModel
-from popk.population import PopulationDraws
-from popk.statistics import prediction_slopes
-from popk.structure import Solver
+from popk.statistics import Normal
 
-__all__ = ["Start", "approximate_likelihood", "find_start"]
+__all__ = ["Start", "find_start"]
 
 type Floats = NDArray[np.float64]
 
@@ -35,15 +33,14 @@ _EVALUATIONS = 80  # of the density, in each EM step
 class Start:
     """A point in the sampler's coordinates and the likelihood's quadratic approximation there.
 
-    ``position`` (n_dim), of which ``coordinates`` are the random effects'; ``curvature``
-    (n_subjects, m, m) and ``pull`` (n_subjects, m), in the log parameters (see
-    `popk.statistics.adapted`).
+    ``position`` (n_dim), of which ``coordinates`` are the random effects'; ``scale`` (n_dim), by
+    how much a coordinate may change; and what `approximate_likelihood` gives.
     """
 
     position: Floats
-    coordinates: slice
-    curvature: Floats
-    pull: Floats
+    scale: Floats
+    coordinates: list[slice]
+    approximation: dict[str, Floats]
 
 
 class Point:
@@ -91,48 +88,57 @@ def find_start(model: PopModel, dataset: Dataset, compiled: Any) -> Start:
         The compiled adapted model, its curvature and pull zero.
     """
     point = Point(compiled)
-    x = np.zeros(point.size)
+    x, scale = np.zeros(point.size), np.ones(point.size)
     for parameter in model.parameters:
         where = point.place(parameter.name)
         if where is not None:
             median = parameter.prior.median
             x[where] = np.log(median) if point.is_log(parameter.name) else median
+            # A coefficient per mL/min may be a thousandth, where a logarithm changes by 1.
+            if isinstance(parameter.prior, Normal):
+                scale[where] = min(1.0, parameter.prior.sd)
     omegas = [model.iiv.omega_name(effect) for effect in model.iiv.effects]
+    between_occasions = [model.iov.omega_name(effect) for effect in model.iov.effects]
     held = np.zeros(point.size, dtype=bool)
-    for name in omegas:
-        where = point.place(name)
-        if where is not None:
-            held[where] = True
+    for name in (*omegas, *between_occasions):
+        for candidate in (name, f"{name}_interval__"):
+            where = point.place(candidate)
+            if where is not None:
+                held[where] = True
 
     def objective(at: Floats) -> tuple[float, Floats]:
-        value, gradient = point.log_density(at)
+        value, gradient = point.log_density(at * scale)
         if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
             return 1e300, np.zeros(point.size)
-        return -value, np.where(held, 0.0, -gradient)
+        return -value, np.where(held, 0.0, -gradient * scale)
 
     for _ in range(_EM_STEPS if omegas else 1):
         found = minimize(
-            objective, x, jac=True, method="L-BFGS-B", options={"maxfun": _EVALUATIONS}
+            objective, x / scale, jac=True, method="L-BFGS-B", options={"maxfun": _EVALUATIONS}
         )
-        x = found.x
+        x = found.x * scale
         values = point.values(x)
-        curvature, pull = approximate_likelihood(model, dataset, [values])
+        approximation = approximate_likelihood(model, dataset, [values])
         if omegas:
-            x = _update_sds(model, point, x, values, curvature)
-    coordinates = point.place("u") or slice(0, 0)
+            x = _update_sds(model, point, x, values, approximation["curvature"])
+    coordinates = [place for name in ("u", "u_occasion") if (place := point.place(name))]
     # With the approximation in place, the conditional mode is u = 0.
-    x[coordinates] = 0.0
-    return Start(x, coordinates, curvature, pull)
+    for place in coordinates:
+        x[place] = 0.0
+    return Start(x, scale, coordinates, approximation)
 
 
 def _update_sds(
     model: PopModel, point: Point, x: Floats, values: Mapping[str, Floats], curvature: Floats
 ) -> Floats:
     """One EM step for the SDs: mean of eta^2 plus its conditional variance."""
-    positions = [model.structure.names.index(effect) for effect in model.iiv.effects]
+    order = model.structure.names
+    moves = np.zeros((len(order), len(model.iiv.effects)))
+    for k, effect in enumerate(model.iiv.effects):
+        moves[[order.index(name) for name in model.iiv.acts_on(effect)], k] = 1.0
     names = [model.iiv.omega_name(effect) for effect in model.iiv.effects]
     omega = np.array([float(values[name]) for name in names])
-    block = curvature[:, positions][:, :, positions]
+    block = moves.T @ curvature @ moves
     precision = np.eye(len(omega)) + omega[:, None] * block * omega
     variance = np.diagonal(np.linalg.inv(precision), axis1=1, axis2=2)
     z = values["u"]
@@ -148,53 +154,3 @@ def _update_sds(
         x[where] = np.log(new[k]) if point.is_log(name) else new[k]
     x[place] = (z * omega / new).ravel()
     return x
-
-
-def approximate_likelihood(
-    model: PopModel, dataset: Dataset, draws: Sequence[Mapping[str, Any]]
-) -> tuple[Floats, Floats]:
-    """Quadratic approximation of each subject's log likelihood in the log parameters.
-
-    Averaged over draws, as in Gaussian variational approximation (Opper & Archambeau, Neural
-    Computation 21:786, 2009): the expected curvature, and a slope that matches the expected slope
-    at the mean. A few draws see the bends that a single point misses.
-
-    Parameters
-    ----------
-    model, dataset
-        What is fitted to what.
-    draws
-        Points to average over, each with the population parameters and, where there are random
-        effects, ``eta`` (n_subjects, n_effects).
-
-    Returns
-    -------
-    Curvature (n_subjects, m, m) and pull (n_subjects, m). Where a subject has several rows of
-    parameters, the log parameters are the means over its rows, which all move alike: a random
-    effect moves them so, a coefficient of a covariate nearly so.
-    """
-    design = check_fit(model, dataset)
-    solver = Solver(model.structure, design.events)
-    schedule = solver.schedule
-    subject, output, row = schedule.subject_of, schedule.output_of, schedule.row_of
-    observed = observations(dataset)
-    n, m = dataset.n_subjects, len(model.structure.names)
-    curvature, gradient, mean = np.zeros((n, m, m)), np.zeros((n, m)), np.zeros((n, m))
-    for draw in draws:
-        population = PopulationDraws(
-            model, {p.name: np.reshape(draw[p.name], 1) for p in model.parameters}
-        )
-        eta = np.asarray(draw["eta"])[None] if model.iiv.effects else np.zeros((1, n, 0))
-        theta = population.row_parameters(design, eta)[0]
-        prediction, by_row = solver.run(theta)
-        sigma = {name: value[0] for name, value in population.sigma.items()}
-        slope, bend = prediction_slopes(model.error, observed, prediction, sigma)
-        by_log = np.zeros((len(prediction), m))
-        np.add.at(by_log, output, by_row * theta[row])
-        outer = bend[:, None, None] * by_log[:, :, None] * by_log[:, None, :]
-        np.add.at(curvature, subject, outer)
-        np.add.at(gradient, subject, slope[:, None] * by_log)
-        mean += design.mean_of_rows(np.log(theta))
-    size = len(draws)
-    curvature, gradient, mean = curvature / size, gradient / size, mean / size
-    return curvature, gradient + np.einsum("ijk,ik->ij", curvature, mean)

@@ -32,7 +32,7 @@ def plot_individual_fits(
     """Observations over time with the posterior median and 90 % interval of IPRED at each.
 
     Bars, not a curve: nothing is said between the observations. A BLQ observation is an open
-    triangle at its LLOQ.
+    triangle at its LLOQ, one above the ULOQ a triangle upwards there.
 
     Parameters
     ----------
@@ -83,12 +83,15 @@ def _legend_of(panels: list[Axes]) -> tuple[list[Any], list[str]]:
 
 def _draw(ax: Axes, observed: xr.Dataset, bands: list[Floats]) -> None:
     time, dv = observed["TIME"].values, observed["DV"].values
-    cens = observed["cens"].values.astype(bool)
+    cens, above = (observed["cens"].values == code for code in (1, -1))
+    plain = ~cens & ~above
     median, low, high = bands
     ax.vlines(time, low, high, color=BLUE, alpha=0.3, linewidth=4, label="90 % interval of IPRED")
     ax.plot(time, median, "_", color=BLUE, markersize=8, label="median IPRED")
-    ax.plot(time[~cens], dv[~cens], "o", color=INK, markersize=3.5, label="DV")
+    ax.plot(time[plain], dv[plain], "o", color=INK, markersize=3.5, label="DV")
     if cens.any():
         ax.plot(
             time[cens], dv[cens], "v", color=RED, mfc="none", markersize=4.5, label="BLQ, at LLOQ"
         )
+    if above.any():
+        ax.plot(time[above], dv[above], "^", color=RED, mfc="none", markersize=4.5, label="at ULOQ")

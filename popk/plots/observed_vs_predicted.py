@@ -28,9 +28,9 @@ _WHISKERS_UP_TO = 400  # beyond this many observations the whiskers hide the poi
 def plot_observed_vs_predicted(fit: xr.DataTree, *, ax: Axes | None = None) -> Figure:
     """DV against the posterior median of IPRED on logarithmic axes, with the identity line.
 
-    An observation below the LLOQ is an open triangle at its LLOQ. Thin whiskers are the 90 %
-    interval of IPRED; they are left out above 400 observations. A quantified DV of 0 has no
-    place on a logarithmic axis; the legend counts such observations.
+    An observation below the LLOQ is an open triangle at its LLOQ, one above the ULOQ there.
+    Thin whiskers are the 90 % interval of IPRED; they are left out above 400 observations. A
+    quantified DV of 0 has no place on a logarithmic axis; the legend counts such observations.
 
     Parameters
     ----------
@@ -42,24 +42,26 @@ def plot_observed_vs_predicted(fit: xr.DataTree, *, ax: Axes | None = None) -> F
     figure, ax = axes_for(ax, size=(4.6, 4.4))
     unit = units_of(fit)["concentration"]
     observed = fit["observed_data"].to_dataset()
-    dv, cens = observed["DV"].values, observed["cens"].values.astype(bool)
+    dv, cens = observed["DV"].values, observed["cens"].values
     median, low, high = interval(fit["posterior_predictive"].to_dataset()["IPRED"])
     shown = (dv > 0) & (median > 0)
     if shown.sum() <= _WHISKERS_UP_TO:
         ax.hlines(dv[shown], low[shown], high[shown], color=BLUE, alpha=0.25, linewidth=0.7)
-    plain, blq = shown & ~cens, shown & cens
+    plain = shown & (cens == 0)
     ax.scatter(median[plain], dv[plain], s=14, color=BLUE, alpha=0.75, lw=0, label="quantified")
-    if blq.any():
-        ax.scatter(
-            median[blq],
-            dv[blq],
-            s=24,
-            marker="v",
-            facecolors="none",
-            edgecolors=RED,
-            linewidths=0.9,
-            label="BLQ, drawn at the LLOQ",
-        )
+    for code, marker, text in ((1, "v", "BLQ, drawn at the LLOQ"), (-1, "^", "drawn at the ULOQ")):
+        beyond = shown & (cens == code)
+        if beyond.any():
+            ax.scatter(
+                median[beyond],
+                dv[beyond],
+                s=24,
+                marker=marker,
+                facecolors="none",
+                edgecolors=RED,
+                linewidths=0.9,
+                label=text,
+            )
     if (~shown).any():
         ax.plot([], [], " ", label=f"{int((~shown).sum())} not shown (0 on a log axis)")
     log_scale(ax, x=True, y=True)

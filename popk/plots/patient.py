@@ -127,12 +127,22 @@ def _draw_records(ax: Axes, own: xr.Dataset, *, start: float, lowest: float) -> 
     time, evid = own["TIME"].values, own["EVID"].values
     dv = np.maximum(own["DV"].values, lowest)
     observed = (evid == 0) & (own["MDV"].values == 0) & (time >= start)
-    cens = observed & (own["CENS"].values == 1)
-    seen = observed & ~cens
+    cens, above = (observed & (own["CENS"].values == code) for code in (1, -1))
+    seen = observed & ~cens & ~above
     ax.plot(time[seen], dv[seen], "o", color=INK, markersize=4, label="observed")
     if cens.any():
         ax.plot(
             time[cens], dv[cens], "v", color=RED, mfc="none", markersize=5, label="BLQ (at LLOQ)"
+        )
+    if above.any():
+        ax.plot(
+            time[above],
+            dv[above],
+            "^",
+            color=RED,
+            mfc="none",
+            markersize=5,
+            label="at ULOQ",
         )
     doses = dose_times(own)
     doses = doses[doses >= start]

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from popk.reporting.table import MISSING, Cell, Table, header
+from popk.structure import Equations
 
 __all__ = ["model_tables", "notes", "part"]
 
@@ -60,9 +61,13 @@ def notes(fit: xr.DataTree) -> tuple[str, ...]:
 
 
 def _effect(effect: Mapping[str, Any]) -> tuple[str, str, str]:
-    own = {k: v for k, v in effect.items() if k not in ("covariate", "parameter")}
+    own = {k: v for k, v in effect.items() if k not in ("covariate", "covariates", "parameter")}
+    if (factor := own.get("factor")) and factor.get("type") == "Equations":
+        equations = Equations(factor["steps"], factor["results"])
+        own["factor"] = "; ".join(equations.lines(["factor"]))
+    names = effect.get("covariates", [effect.get("covariate", MISSING)])
     return (
-        str(effect.get("covariate", MISSING)),
+        ", ".join(map(str, names)),
         str(effect.get("parameter", MISSING)),
         part(own),
     )

@@ -150,7 +150,8 @@ def _last_observations(advice: xr.DataTree) -> dict[str, str]:
     for subject, dv, cens in zip(
         own["ID"].values.astype(str), own["DV"].values, own["CENS"].values, strict=True
     ):
-        last[str(subject)] = f"< {number(float(dv))}" if cens else number(float(dv))
+        sign = {1: "< ", -1: "> "}.get(int(cens), "")
+        last[str(subject)] = sign + number(float(dv))
     return last
 
 

@@ -1,34 +1,165 @@
 """The statistical model: priors, variability, covariates and residual error."""
 
-from popk.statistics.adapted import adapted_effects
-from popk.statistics.covariates import CovariateEffect, Fold, Power
-from popk.statistics.curvature import prediction_slopes
-from popk.statistics.error import Additive, Combined, LogNormalError, Proportional, ResidualError
-from popk.statistics.individual import individual_parameters, log_expected
-from popk.statistics.operations import NUMPY, Operations, pytensor_operations
-from popk.statistics.priors import Fixed, HalfNormal, LogNormal, Normal, Prior
-from popk.statistics.variability import IIV
+from popk.statistics.adapted import (
+    adapted_effects,
+)
+from popk.statistics.correlation import (
+    Correlated,
+)
+from popk.statistics.covariates import (
+    Allometry,
+    Coefficient,
+    CovariateEffect,
+    CustomEffect,
+    Exponential,
+    Fold,
+    Folds,
+    LinearEffect,
+    Maturation,
+    Power,
+    centred_effects,
+    coefficients_of,
+    estimated,
+    faults_of,
+    written_out,
+)
+from popk.statistics.curvature import (
+    innovations,
+    prediction_slopes,
+)
+from popk.statistics.error import (
+    OBSERVED,
+    Additive,
+    Autocorrelated,
+    ByAssay,
+    ByOutput,
+    Combined,
+    CombinedSD,
+    ErrorParameter,
+    LogNormalError,
+    Observed,
+    PowerError,
+    Proportional,
+    ResidualError,
+    StudentTError,
+)
+from popk.statistics.individual import (
+    expected_parameters,
+    individual_parameters,
+)
+from popk.statistics.operations import (
+    NUMPY,
+    Operations,
+    pytensor_operations,
+)
+from popk.statistics.priors import (
+    Beta,
+    Correlation,
+    Fixed,
+    Half,
+    HalfCauchy,
+    HalfNormal,
+    HalfStudentT,
+    LogitNormal,
+    LogNormal,
+    Normal,
+    Prior,
+    StudentT,
+    Uniform,
+    flattened,
+    from_estimate,
+    from_interval,
+    from_omega,
+)
+from popk.statistics.scales import (
+    LinearScale,
+    LogitScale,
+    LogScale,
+    Scale,
+)
+from popk.statistics.shapes import (
+    BoxCox,
+    EffectShape,
+    HeavyTails,
+)
+from popk.statistics.shrinkage import (
+    Horseshoe,
+    InverseGamma,
+    Shrunk,
+)
+from popk.statistics.variability import (
+    IIV,
+    IOV,
+    Variability,
+)
 
 __all__ = [
     "IIV",
+    "IOV",
     "NUMPY",
+    "OBSERVED",
     "Additive",
+    "Allometry",
+    "Autocorrelated",
+    "Beta",
+    "BoxCox",
+    "ByAssay",
+    "ByOutput",
+    "Coefficient",
     "Combined",
+    "CombinedSD",
+    "Correlated",
+    "Correlation",
     "CovariateEffect",
+    "CustomEffect",
+    "EffectShape",
+    "ErrorParameter",
+    "Exponential",
     "Fixed",
     "Fold",
+    "Folds",
+    "Half",
+    "HalfCauchy",
     "HalfNormal",
+    "HalfStudentT",
+    "HeavyTails",
+    "Horseshoe",
+    "InverseGamma",
+    "LinearEffect",
+    "LinearScale",
     "LogNormal",
     "LogNormalError",
+    "LogScale",
+    "LogitNormal",
+    "LogitScale",
+    "Maturation",
     "Normal",
+    "Observed",
     "Operations",
     "Power",
+    "PowerError",
     "Prior",
     "Proportional",
     "ResidualError",
+    "Scale",
+    "Shrunk",
+    "StudentT",
+    "StudentTError",
+    "Uniform",
+    "Variability",
     "adapted_effects",
+    "centred_effects",
+    "coefficients_of",
+    "estimated",
+    "expected_parameters",
+    "faults_of",
+    "flattened",
+    "from_estimate",
+    "from_interval",
+    "from_omega",
     "individual_parameters",
-    "log_expected",
+    "innovations",
     "prediction_slopes",
     "pytensor_operations",
+    "written_out",
 ]

@@ -2,53 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from popk.statistics.error import ResidualError
+from popk.statistics.error import Observed, ResidualError
 from popk.statistics.operations import NUMPY
 
-type Floats = NDArray[np.float64]
+__all__ = ["innovations", "prediction_slopes"]
 
-_STEP = 1e-4  # of the prediction
+type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
+type Bools = NDArray[np.bool_]
+
+_STEP = 1e-4  # of the error's size
 
 
 def prediction_slopes(
     error: ResidualError,
-    observed: tuple[Floats, Floats, NDArray[np.bool_]],
+    observed: Observed,
     prediction: Floats,
     sigma: Mapping[str, Floats],
 ) -> tuple[Floats, Floats]:
-    """Derivative of each observation's log likelihood by its prediction, and a curvature.
+    """Derivative of the log likelihood by each prediction, and a curvature.
 
-    By central differences. The curvature is minus the second derivative where an observation is
-    below its limit, and otherwise the same at an observation equal to its prediction (close to the
-    expected information); it is never negative.
+    By central differences. The curvature is minus the second derivative of an observation's own
+    log likelihood where it lies beyond a limit, and otherwise the same for an observation equal to
+    its prediction (close to the expected information); it is never negative. Where errors are
+    correlated, it is the curvature along what `innovations` leaves of the prediction's movement.
 
     Parameters
     ----------
     error
         Residual error.
     observed
-        DV, LLOQ and whether below it, each (n_observations).
+        Observations.
     prediction
-        Predictions (..., n_observations), above zero.
+        Predictions (..., n_observations).
     sigma
-        SDs by name, shapes broadcasting with the predictions.
+        Parameters of the error by name, shapes broadcasting with the predictions.
     """
-    dv, lloq, below = observed
-    h = _STEP * np.maximum(prediction, 1e-300)
 
-    def value(at: Floats, f: Floats) -> Floats:
-        return np.asarray(error.log_likelihood(at, lloq, below, f, sigma, NUMPY))
+    def value(at: Observed, f: Floats) -> Floats:
+        return np.asarray(error.log_likelihood(at, f, sigma, NUMPY))
 
+    slope, bend = np.zeros(prediction.shape), np.zeros(prediction.shape)
     # A prediction that could not be computed is infinite: no slope there.
     with np.errstate(all="ignore"):
-        up, down = prediction + h, prediction - h
-        slope = (value(dv, up) - value(dv, down)) / (2 * h)
-        typical = np.where(below, dv, prediction)
-        bend = value(typical, up) - 2 * value(typical, prediction) + value(typical, down)
-        curvature = np.maximum(-bend / h**2, 0.0)
+        size = np.abs(error.spread(observed, prediction, sigma, NUMPY))
+        h = _STEP * np.where(size > 0, size, 1e-296)
+        at_it = error.displaced(observed, prediction, sigma, np.zeros(prediction.shape))
+        typical = observed._replace(dv=np.where(observed.status == 0, at_it, observed.dv))
+        middle = value(typical, prediction)
+        for moved, followers, before in _apart(error, observed):
+            shift = np.where(moved, h, 0.0)
+            up, down = prediction + shift, prediction - shift
+            change = value(observed, up) - value(observed, down)
+            slope[..., moved] += change[..., moved]
+            slope[..., before] += change[..., followers]
+            turn = value(typical, up) - 2 * middle + value(typical, down)
+            bend[..., moved] = turn[..., moved]
+        slope, curvature = slope / (2 * h), np.maximum(-bend / h**2, 0.0)
     return np.nan_to_num(slope, posinf=0.0, neginf=0.0), np.nan_to_num(curvature, posinf=0.0)
+
+
+def innovations(
+    error: ResidualError,
+    observed: Observed,
+    prediction: Floats,
+    sigma: Mapping[str, Floats],
+    by: Floats,
+) -> Floats:
+    """What is new in the predictions' movement, where residuals are correlated.
+
+    The residual of an observation is expected to be ``rho`` times the one before it, so the
+    likelihood sees a prediction's derivative less that share of the derivative before it. The
+    curvature of `prediction_slopes` times the outer product of these, summed over observations, is
+    the information. Without correlation nothing changes.
+
+    Parameters
+    ----------
+    error, observed, prediction, sigma
+        As for `prediction_slopes`.
+    by
+        Derivatives of the predictions (..., n_observations, k).
+    """
+    if not error.is_sequential:
+        return by
+    before = np.arange(len(observed.back)) - observed.back
+    size = np.asarray(error.spread(observed, prediction, sigma, NUMPY))
+    with np.errstate(all="ignore"):
+        ratio = error.correlation(observed, sigma, NUMPY) * size / size[..., before]
+    ratio = np.where(np.isfinite(ratio), ratio, 0.0)
+    return np.asarray(by - ratio[..., None] * by[..., before, :])
+
+
+def _apart(error: ResidualError, observed: Observed) -> Iterator[tuple[Bools, Ints, Ints]]:
+    """Predictions that may be moved at a time, each being the only one that an observation sees.
+
+    Where errors are correlated, a prediction also enters the likelihood of the observation that
+    follows it, so it is every other one of a chain: which are moved, which observations follow one
+    that is, and which one they follow.
+    """
+    size = len(observed.back)
+    none = np.zeros(0, dtype=np.int64)
+    if not error.is_sequential:
+        yield np.ones(size, dtype=bool), none, none
+        return
+    place = np.zeros(size, dtype=np.int64)  # in the chain
+    follower = np.flatnonzero(observed.back)
+    before = follower - observed.back[follower]
+    for own, other in zip(follower.tolist(), before.tolist(), strict=True):
+        place[own] = place[other] + 1
+    for parity in (0, 1):
+        moved = place % 2 == parity
+        yield moved, follower[moved[before]], before[moved[before]]

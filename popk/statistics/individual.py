@@ -7,22 +7,23 @@ from typing import Any
 
 from popk.statistics.covariates import CovariateEffect
 from popk.statistics.operations import Operations
+from popk.statistics.scales import Scale
 
 
-def log_expected(
-    names: Sequence[str],
+def expected_parameters(
+    scales: Mapping[str, Scale],
     effects: Sequence[CovariateEffect],
     *,
     population: Mapping[str, Any],
     covariates: Mapping[str, Any],
     ops: Operations,
 ) -> list[Any]:
-    """Logarithm of each parameter as expected from the covariates, without random effects.
+    """Each parameter on its scale as expected from the covariates, without random effects.
 
     Parameters
     ----------
-    names
-        Parameters of the structure, in its order.
+    scales
+        The scale of each parameter of the structure, in its order.
     effects
         The covariate effects.
     population
@@ -34,34 +35,37 @@ def log_expected(
 
     Returns
     -------
-    One array per name: log(typical) + sum of the log factors.
+    One array per parameter: the typical value times the factors of the covariates, on the scale;
+    NaN where a factor is not above zero.
     """
     columns = []
-    for name in names:
-        column: Any = ops.log(population[name])
+    for name, scale in scales.items():
+        factor: Any = 0.0
         for effect in effects:
             if effect.parameter == name:
-                value, coefficient = covariates[effect.covariate], population[effect.coefficient]
-                column = column + effect.log_factor(value, coefficient, ops)
-        columns.append(column)
+                own = {c.name: c.value(population, ops) for c in effect.coefficients}
+                factor = factor + effect.log_factor(covariates, own, ops)
+        columns.append(scale.expected(population[name], factor, ops))
     return columns
 
 
 def individual_parameters(
-    expected: Sequence[Any], eta: Mapping[int, Any], ops: Operations
+    scales: Mapping[str, Scale], expected: Sequence[Any], shift: Mapping[int, Any], ops: Operations
 ) -> list[Any]:
-    """Individual parameters exp(expected + eta).
+    """Individual parameters: random effects added on the scale.
 
     Parameters
     ----------
+    scales
+        The scale of each parameter, in the structure's order.
     expected
-        From `log_expected`, one array per parameter.
-    eta
-        Random effect of each parameter that varies, by the parameter's position.
+        From `expected_parameters`, one array per parameter.
+    shift
+        Sum of the random effects of each parameter that varies, by the parameter's position.
     ops
         The arithmetic to use.
     """
     return [
-        ops.exp(column + eta[k]) if k in eta else ops.exp(column)
-        for k, column in enumerate(expected)
+        scale.inverse(column + shift[k] if k in shift else column, ops)
+        for k, (scale, column) in enumerate(zip(scales.values(), expected, strict=True))
     ]

@@ -19,7 +19,7 @@ from popk.errors import SettingError
 from popk.structure.equations import ALLOWED, OPERATIONS, Equations, Step
 from popk.structure.functions import repeated_product, whole_number
 
-__all__ = ["Symbol", "trace"]
+__all__ = ["Symbol", "trace", "trace_factor"]
 
 _UFUNCS = MappingProxyType(
     {
@@ -226,6 +226,7 @@ class _Named:
     _letter: str
     _kind: str
     _known: tuple[str, ...]
+    _step: str  # the kind of step that a use is
 
     def __getattr__(self, name: str) -> Symbol:
         if name.startswith("__"):
@@ -236,20 +237,20 @@ class _Named:
                 f"use {self._letter}.{name}, which is not a {self._kind}",
                 f"The {self._kind}s are {listed}.",
             )
-        return self._tape.add(self._letter, name)
+        return self._tape.add(self._step, name)
 
     def __getitem__(self, place: int) -> Symbol:
         inside = isinstance(place, Integral) and -len(self._known) <= place < len(self._known)
         if not inside:
             listed = ", ".join(f"{self._letter}[{k}] {name}" for k, name in enumerate(self._known))
             raise self._tape.refuse(f"use {self._letter}[{place!r}]", f"There are {listed}.")
-        return self._tape.add(self._letter, self._known[place])
+        return self._tape.add(self._step, self._known[place])
 
     def __len__(self) -> int:
         return len(self._known)
 
     def __iter__(self) -> Iterator[Symbol]:
-        return (self._tape.add(self._letter, name) for name in self._known)
+        return (self._tape.add(self._step, name) for name in self._known)
 
 
 def trace(
@@ -279,27 +280,79 @@ def trace(
         When the function takes other arguments, decides on values, uses unknown names or functions,
         returns another number of values, or computes something else when it is called again.
     """
-    if not callable(function):
-        raise SettingError(f"{place} were given as {function!r}; expected a function of (t, a, p).")
-    try:
-        inspect.signature(function).bind(None, None, None)
-    except TypeError:
-        raise SettingError(
-            f"{place} take {inspect.signature(function)}; expected a function of three: (t, a, p), "
-            "the time, the amounts and the parameters."
-        ) from None
+    _check_function(
+        function,
+        place,
+        ("t", "a", "p"),
+        "three: (t, a, p), the time, the amounts and the parameters",
+    )
 
     def once() -> Equations:
         tape = _Tape(place)
-        amounts = _Named(tape, "a", "compartment", compartments)
-        values = _Named(tape, "p", "parameter", parameters)
+        amounts = _Named(tape, "a", "compartment", compartments, "a")
+        values = _Named(tape, "p", "parameter", parameters, "p")
         returned = function(tape.add("t"), amounts, values)
         return tape.equations(_symbols(tape, returned, results))
 
+    return _same_twice(once, place, "(t, a, p)")
+
+
+def trace_factor(
+    function: Callable[[Any, Any], Any],
+    *,
+    place: str,
+    covariates: tuple[str, ...],
+    coefficients: tuple[str, ...],
+) -> Equations:
+    """What a function of covariates x and coefficients b computes: one value.
+
+    Parameters
+    ----------
+    function
+        The factor, in Python, for one subject.
+    place
+        What it is called in errors: ``"The factors of 'effect'"``.
+    covariates, coefficients
+        Names that ``x`` and ``b`` have; steps of the kinds ``"a"`` and ``"p"``.
+
+    Raises
+    ------
+    SettingError
+        As for `trace`.
+    """
+    _check_function(function, place, ("x", "b"), "two: (x, b), the covariates and the coefficients")
+
+    def once() -> Equations:
+        tape = _Tape(place)
+        values = _Named(tape, "x", "covariate", covariates, "a")
+        chosen = _Named(tape, "b", "coefficient", coefficients, "p")
+        returned = tape.lift(function(values, chosen))
+        if returned is None:
+            raise tape.refuse("return something that is not a number", "Return the factor.")
+        return tape.equations([returned])
+
+    return _same_twice(once, place, "(x, b)")
+
+
+def _check_function(function: object, place: str, letters: tuple[str, ...], wanted: str) -> None:
+    listed = ", ".join(letters)
+    if not callable(function):
+        raise SettingError(
+            f"{place} were given as {function!r}; expected a function of ({listed})."
+        )
+    try:
+        inspect.signature(function).bind(*letters)
+    except TypeError:
+        raise SettingError(
+            f"{place} take {inspect.signature(function)}; expected a function of {wanted}."
+        ) from None
+
+
+def _same_twice(once: Callable[[], Equations], place: str, arguments: str) -> Equations:
     equations = once()
     if equations != once():
         raise SettingError(
-            f"{place} differ from one call to the next. Equations must depend on (t, a, p) alone."
+            f"{place} differ from one call to the next. Equations must depend on {arguments} alone."
         )
     return equations
 

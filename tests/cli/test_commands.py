@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("check", "demo", "fit", "individualise", "report"):
+    for command in ("check", "check-priors", "demo", "fit", "individualise", "report"):
         assert command in done.stdout
 
 
@@ -165,6 +166,31 @@ def test_columns_called_otherwise_and_logarithms(data, capsys):
 )
 def test_units_that_cannot_be_read_are_named(data, capsys, units, words):
     assert words in refused(capsys, "check", data, "--units", units)
+
+
+def test_check_priors_says_that_they_go_together(data, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(MODEL)
+    assert main(["check-priors", str(tmp_path / "mine.py"), str(data), "--seed", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "Units, as --units was not given: those of model (time d" in out
+    assert "Priors and data go together:" in out
+    assert "1000 draws from the priors, seed 3" in out
+
+
+def test_check_priors_names_a_mistaken_unit(data, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(MODEL)
+    data.write_text(GOOD.replace("21.5", "21500").replace(",1,70", ",1000,70"))
+    words = ["check-priors", str(tmp_path / "mine.py"), str(data), "--units", UNITS]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "PRIORS AND DATA DO NOT GO TOGETHER, nothing was changed:" in out
+
+
+def test_check_priors_refuses_what_makes_no_sense(data, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(MODEL)
+    words = ["check-priors", tmp_path / "mine.py", data, "--draws", "10"]
+    assert "10 draws were asked for; give a whole number of 1000" in refused(capsys, *words)
+    assert "There is no model other" in refused(capsys, "check-priors", "other", data)
 
 
 def test_check_asks_for_units(data, capsys):
@@ -367,6 +393,16 @@ def test_a_covariate_that_changes_wants_a_rule(data, capsys):
     assert main(["check", str(data), "--units", UNITS, "--carry", "locf"]) == 0
     shown = refused(capsys, "check", data, "--units", UNITS, "--carry", "last")
     assert "carry is 'last'; it says how a covariate" in shown
+
+
+def test_what_stands_in_for_a_missing_covariate_is_said(data, capsys):
+    data.write_text(re.sub(r"^(1,.*,)70$", r"\1.", GOOD, flags=re.MULTILINE))
+    assert "WT is missing" in refused(capsys, "check", data, "--units", UNITS)
+    assert main(["check", str(data), "--units", UNITS, "--missing", "WT=72"]) == 0
+    shown = capsys.readouterr().out
+    assert "72 kg, the constant given with missing, stands in its place" in " ".join(shown.split())
+    shown = refused(capsys, "check", data, "--units", UNITS, "--missing", "WT=mean")
+    assert "missing says 'mean' for WT; expected \"median\"" in " ".join(shown.split())
 
 
 def test_carry_reaches_the_fit(data, tmp_path, sampled):

@@ -49,7 +49,7 @@ def errors(read, content, **options):
         ([(3, "DV", "<0.5")], 3, "DV", "CENS 1"),
         ([(3, "DV", "1_000")], 3, "DV", "not a number"),
         ([(3, "MDV", 2)], 3, "MDV", "0 or 1"),
-        ([(3, "CENS", -1)], 3, "CENS", "0 or 1"),
+        ([(3, "CENS", 2)], 3, "CENS", "0, 1 or -1"),
         ([(5, "LLOQ", "")], 5, "LLOQ", "missing on a record with CENS 1"),
         ([(3, "LLOQ", 0)], 3, "LLOQ", "positive"),
         ([(3, "ID", "")], 3, "ID", "missing"),

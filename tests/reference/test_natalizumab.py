@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from popk.models import natalizumab
 
-from popk.statistics import NUMPY, individual_parameters, log_expected
+from popk.statistics import NUMPY, expected_parameters, individual_parameters
 from popk.structure import Events, Solver, concentrations
 from popk.structure.events import DOSE, OBSERVE
 
@@ -40,14 +40,14 @@ TROUGHS = {
 
 def individuals(weights, eta=None):
     """Parameters (n, 6) by the model's own covariates."""
-    expected = log_expected(
-        MODEL.structure.names,
+    expected = expected_parameters(
+        MODEL.scale_of,
         MODEL.covariates,
         population=POPULATION,
         covariates={"WT": np.asarray(weights, dtype=float)},
         ops=NUMPY,
     )
-    columns = individual_parameters(expected, eta or {}, NUMPY)
+    columns = individual_parameters(MODEL.scale_of, expected, eta or {}, NUMPY)
     return np.stack(np.broadcast_arrays(*columns), axis=1)
 
 

@@ -10,40 +10,57 @@ from popk.statistics import NUMPY, adapted_effects
 N, M = 4, 5  # subjects, parameters
 
 
-@pytest.fixture
-def setting():
-    """Effects on parameters 0, 3 and 1 in this order, curvature positive semidefinite, rank 3."""
+MIXING = {
+    "independent": [[0.4, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, 0.7]],
+    "correlated": [[0.4, 0.0, 0.0], [-0.1, 0.2, 0.0], [0.3, 0.5, 0.7]],
+    "a block in another order": [[0.3, 0.0, 0.2], [0.0, 0.2, 0.0], [0.0, 0.0, 0.7]],
+}
+
+
+@pytest.fixture(params=MIXING.values(), ids=MIXING)
+def setting(request):
+    """Effects on parameters 0, 3 with 2, and 1, curvature positive semidefinite, rank 3."""
     rng = np.random.default_rng(1)
     root = rng.standard_normal((N, M, 3)) * [3.0, 1.0, 0.1]
     curvature = root @ root.transpose(0, 2, 1)
     expected = [rng.standard_normal(N) for _ in range(M - 1)] + [0.3]  # the last one a scalar
     return {
-        "omega": [0.4, 0.2, 0.7],
+        "mixing": request.param,
         "expected": expected,
-        "positions": [0, 3, 1],
+        "positions": [[0], [3, 2], [1]],
         "curvature": curvature,
         "pull": rng.standard_normal((N, M)),
-        "ops": NUMPY,
     }
 
 
 def stated(setting):
     """Mean (N, 3) and precision (N, 3, 3) of the documented Gaussian, with matrices."""
-    d = np.diag(setting["omega"])
-    where = setting["positions"]
+    b = np.array(setting["mixing"])
+    moves = np.zeros((M, 3))
+    for k, positions in enumerate(setting["positions"]):
+        moves[positions, k] = 1.0
     expected = np.stack(np.broadcast_arrays(*setting["expected"]), axis=1)
     means, precisions = [], []
     for i in range(N):
-        block = setting["curvature"][i][np.ix_(where, where)]
-        precision = np.eye(3) + d @ block @ d
-        residual = (setting["pull"][i] - setting["curvature"][i] @ expected[i])[where]
-        means.append(np.linalg.solve(precision, d @ residual))
+        block = moves.T @ setting["curvature"][i] @ moves
+        precision = np.eye(3) + b.T @ block @ b
+        residual = moves.T @ (setting["pull"][i] - setting["curvature"][i] @ expected[i])
+        means.append(np.linalg.solve(precision, b.T @ residual))
         precisions.append(precision)
     return np.array(means), np.array(precisions)
 
 
 def mapped(u, setting):
-    z, log_determinant = adapted_effects(list(u.T), **setting)
+    expected = np.stack(np.broadcast_arrays(*setting["expected"]), axis=1)
+    residual = setting["pull"] - np.einsum("ijk,ik->ij", setting["curvature"], expected)
+    z, log_determinant = adapted_effects(
+        list(u.T),
+        setting["mixing"],
+        dict(enumerate(residual.T)),
+        positions=setting["positions"],
+        curvature=setting["curvature"],
+        ops=NUMPY,
+    )
     return np.stack(z, axis=1), log_determinant
 
 
@@ -75,7 +92,7 @@ def test_the_map_is_affine(setting):
 
 
 def test_one_effect(setting):
-    one = setting | {"omega": [0.5], "positions": [3]}
+    one = setting | {"mixing": [[0.5]], "positions": [[3]]}
     z, log_determinant = mapped(np.ones((N, 1)), one)
     a = 1 + 0.25 * setting["curvature"][:, 3, 3]
     np.testing.assert_allclose(log_determinant, -0.5 * np.log(a))

@@ -1,0 +1,114 @@
+"""Covariates that were not measured in a subject: what is put in their place, and that it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from popk.dataset.checks_subjects import must_be_positive
+from popk.dataset.records import Records
+from popk.errors import SettingError
+from popk.units import Units
+
+__all__ = ["MEDIAN", "Imputed", "check_missing", "impute"]
+
+MEDIAN = "median"
+
+
+@dataclass(frozen=True, slots=True)
+class Imputed:
+    """A value that stands in for one that is missing in all records of a subject.
+
+    ``rule`` is ``"median"`` (of the subjects' first known values) or ``"constant"``.
+    """
+
+    id: str
+    column: str
+    value: float
+    rule: str
+
+
+def check_missing(
+    missing: Mapping[str, str | float] | None, units: Units
+) -> dict[str, str | float]:
+    """The rule for each covariate, once it is certain that it is one.
+
+    Raises
+    ------
+    SettingError
+        With what was given, and what is known.
+    """
+    if missing is None:
+        return {}
+    if not isinstance(missing, Mapping):
+        raise SettingError(
+            f'missing is {missing!r}; give a mapping such as {{"WT": "median", "ALB": 40.0}}.'
+        )
+    covariates = [name for name, _ in units.covariates]
+    for name, rule in missing.items():
+        if name not in covariates:
+            raise SettingError(
+                f"missing names {name}, which is not a covariate declared in units; these are "
+                f"{', '.join(covariates) or 'none'}."
+            )
+        number = isinstance(rule, int | float | np.number) and not isinstance(rule, bool)
+        if rule != MEDIAN and not (number and math.isfinite(float(rule))):
+            raise SettingError(
+                f'missing says {rule!r} for {name}; expected "median" (of the subjects whose value '
+                "is known) or a number in its unit."
+            )
+        if rule != MEDIAN and must_be_positive(units, name) and float(rule) <= 0:
+            raise SettingError(
+                f"missing says {rule!r} for {name} ({units.covariate(name)}); it must be positive."
+            )
+    return {n: MEDIAN if rule == MEDIAN else float(rule) for n, rule in missing.items()}
+
+
+def impute(records: Records, missing: Mapping[str, str | float]) -> tuple[Imputed, ...]:
+    """Fill the covariates of subjects of whom nothing is known, and warn of each.
+
+    A subject whose value is known at some records is left to the carry rule.
+    """
+    found: list[Imputed] = []
+    for name, rule in missing.items():
+        column, unit = records[name], records.units.covariate(name)
+        subjects = records.subjects()
+        blank = {s: places for s, places in subjects.items() if column.missing[places].all()}
+        known = [
+            column.values[places[column.usable[places]][0]]
+            for places in subjects.values()
+            if column.usable[places].any()
+        ]
+        if not blank or not column.given:
+            continue
+        if rule == MEDIAN and not known:
+            records.problems.error(
+                f"{name} is missing in every record of every subject: there is no median.",
+                f"Give a number in {unit} with missing, or leave {name} out.",
+                column=name,
+            )
+            continue
+        value = float(np.median(known)) if rule == MEDIAN else float(rule)
+        source = (
+            f"the median of the {len(known)} subjects whose first value is known"
+            if rule == MEDIAN
+            else "the constant given with missing"
+        )
+        shown = f"{value:g}" if unit == "1" else f"{value:g} {unit}"
+        for subject, places in blank.items():
+            column.values[places] = value
+            column.missing[places] = False
+            count = f"all {len(places)} records" if len(places) > 1 else "the only record"
+            records.problems.warn(
+                f"{name} is missing in {count} of the subject; {shown}, {source}, stands in its "
+                "place.",
+                "Give the value if it was measured.",
+                row=records.rows[int(places[0])],
+                id=subject,
+                column=name,
+            )
+            found.append(Imputed(subject, name, value, MEDIAN if rule == MEDIAN else "constant"))
+    return tuple(found)

@@ -1,0 +1,6 @@
+"""A population model as a value: what is assumed, before and apart from any fitting."""
+
+from popk.model.pop_model import PopModel, PopulationParameter
+from popk.model.refusal import ModelError
+
+__all__ = ["ModelError", "PopModel", "PopulationParameter"]

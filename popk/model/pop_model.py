@@ -1,0 +1,358 @@
+"""A population model as a value: what is assumed, before and apart from any fitting."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from popk.errors import SettingError
+from popk.model.coding import decode, decoded, encode, written
+from popk.model.faults import faults_in, type_faults
+from popk.model.refusal import ModelError
+from popk.statistics import (
+    IIV,
+    IOV,
+    OBSERVED,
+    Allometry,
+    ByOutput,
+    Coefficient,
+    CovariateEffect,
+    LinearScale,
+    LogScale,
+    Prior,
+    ResidualError,
+    Scale,
+    Variability,
+    centred_effects,
+    coefficients_of,
+    estimated,
+    written_out,
+)
+from popk.structure import Structure
+from popk.units import UnitError, Units
+
+if TYPE_CHECKING:
+    from popk.dataset import Dataset
+
+__all__ = ["PopModel", "PopulationParameter"]
+
+_LOG = LogScale()
+# Fields of a model's JSON: those of every model, and those of models that use them.
+_ALWAYS = ("structure", "typical", "iiv", "covariates", "error", "units", "name", "notes")
+_IF_USED = (
+    "iiv_correlations", "iiv_shapes", "iiv_shared", "iov", "iov_correlations", "scales",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationParameter:
+    """One parameter of the population posterior: its name, prior, unit and meaning."""
+
+    name: str
+    prior: Prior
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class PopModel:
+    """Structure, typical values, variability, covariates and residual error, each with priors.
+
+    Parameters
+    ----------
+    structure
+        The equations for one subject.
+    typical
+        Prior of the typical value of every parameter of the structure.
+    iiv
+        Which parameters vary between subjects, and the prior of each SD.
+    covariates
+        Effects of covariates; `Allometry` is kept as the power effects that it stands for.
+    iov
+        Which parameters vary between the occasions of a subject (the data's OCC), and the prior of
+        each SD.
+    scales
+        How a parameter lies on the real line, where its random effects add, if not log-normally:
+        `popk.statistics.LogitScale` (between two limits) or `LinearScale` (normal).
+    error
+        Residual error of what is observed; where several of the structure's outputs are, a mapping
+        from the output's name (`structure.outputs`) to its residual error.
+    units
+        Units in which the numbers above are meant: time, amount, concentration and covariates;
+        data in other units are refused.
+    name
+        For tables and files.
+    notes
+        What a reader must know: population, sources, assumptions.
+
+    Raises
+    ------
+    ModelError
+        With every fault found: parameters that the structure needs and were not given, unknown
+        ones, priors that allow impossible values.
+    """
+
+    structure: Structure
+    typical: tuple[tuple[str, Prior], ...]
+    iiv: IIV
+    iov: IOV
+    scales: tuple[tuple[str, Scale], ...]
+    covariates: tuple[CovariateEffect, ...]
+    error: ResidualError
+    units: Units
+    name: str
+    notes: tuple[str, ...]
+
+    def __init__(  # noqa: PLR0913 - one argument for each part of a population model
+        self,
+        structure: Structure,
+        *,
+        typical: Mapping[str, Prior] | Iterable[tuple[str, Prior]],
+        iiv: IIV | None = None,
+        iov: IOV | None = None,
+        scales: Mapping[str, Scale] | Iterable[tuple[str, Scale]] = (),
+        covariates: Iterable[CovariateEffect | Allometry] = (),
+        error: ResidualError | Mapping[str, ResidualError],
+        units: Units | Mapping[str, str],
+        name: str = "model",
+        notes: Iterable[str] = (),
+    ) -> None:
+        pairs = dict(typical.items() if isinstance(typical, Mapping) else typical)
+        try:
+            parsed = Units.parse(units)
+            _ = parsed.volume
+            effects = written_out(covariates, structure)
+        except (UnitError, SettingError) as fault:
+            raise ModelError([str(fault)]) from None
+        values = {
+            "structure": structure,
+            "typical": tuple(pairs.items()),
+            "iiv": iiv if iiv is not None else IIV(),
+            "iov": iov if iov is not None else IOV(),
+            "scales": tuple(scales.items() if isinstance(scales, Mapping) else scales),
+            "covariates": effects,
+            "error": _error_of(error, structure),
+            "units": parsed,
+            "name": str(name),
+            "notes": tuple(str(note) for note in notes),
+        }
+        for field, value in values.items():
+            object.__setattr__(self, field, value)
+        faults = list(type_faults(self)) or list(faults_in(self))
+        if faults:
+            raise ModelError(faults)
+        order = {name: k for k, name in enumerate(structure.names)}
+        ordered = tuple(sorted(pairs.items(), key=lambda pair: order[pair[0]]))
+        object.__setattr__(self, "typical", ordered)
+
+    @property
+    def parameters(self) -> tuple[PopulationParameter, ...]:
+        """Population parameters, in the order of tables."""
+        units = self.units
+        found = []
+        priors = dict(self.typical)
+        for parameter in self.structure.parameters:
+            unit = units.of(parameter.dimension)
+            meaning = f"typical {parameter.meaning}"
+            found.append(PopulationParameter(parameter.name, priors[parameter.name], unit, meaning))
+        for part in estimated(self.coefficients):
+            if isinstance(part.prior, Prior):
+                found.append(PopulationParameter(part.name, part.prior, part.unit, part.meaning))
+        for level in (self.iiv, self.iov):
+            found += _variability_parameters(self, level)
+        measured = {output.name: output.dimension for output in self.structure.outputs}
+        for own in self.error.parameters:
+            dimension = own.dimension
+            if dimension == OBSERVED:
+                dimension = measured[own.output or self.structure.outputs[0].name]
+            unit = units.of(dimension)
+            found.append(PopulationParameter(own.name, own.prior, unit, own.meaning))
+        return tuple(found)
+
+    def flattened(self, factor: float) -> PopModel:
+        """The model with every typical value's prior flattened (`Prior.flattened`), and a note.
+
+        For a cohort unlike the one that the priors come from: their medians stay, `factor` times
+        the variance. The priors of variability, covariates and residual error stay as they are.
+
+        Raises
+        ------
+        SettingError
+            When the factor is below one, or a prior cannot be that wide.
+        """
+        typical = tuple((name, prior.flattened(factor)) for name, prior in self.typical)
+        note = f"The variances of the typical values' priors are {factor:g} times those stated."
+        return replace(self, typical=typical, notes=(*self.notes, note))
+
+    @property
+    def scale_of(self) -> dict[str, Scale]:
+        """The scale of every parameter of the structure, in its order."""
+        given = dict(self.scales)
+        return {name: given.get(name, _LOG) for name in self.structure.names}
+
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """The coefficients of the covariate effects, those included that shrinkage derives."""
+        return coefficients_of(self.covariates, dict(self.units.covariates))
+
+    @property
+    def derived(self) -> tuple[Coefficient, ...]:
+        """The coefficients that follow from several `parameters`, by `Coefficient.value`."""
+        return tuple(c for c in self.coefficients if not isinstance(c.prior, Prior))
+
+    def centred_on(self, dataset: Dataset) -> PopModel:
+        """The model with every reference that was left open (None) taken from data.
+
+        A reference becomes the median of the subjects' first values, rounded to two significant
+        digits; the notes say so.
+
+        Raises
+        ------
+        ModelError
+            When the data lack a covariate, or have it in another unit.
+        SettingError
+            When a median is no possible reference (a power of a covariate that may be 0).
+        """
+        names = tuple(dict.fromkeys(n for effect in self.covariates for n in effect.uncentred))
+        faults = [str(sentence) for sentence in self.units.same_scale(dataset.units)]
+        faults += [
+            f"it is to be centred on {name}, which the data do not have; they have "
+            f"{', '.join(dataset.covariates) or 'no covariates'}."
+            for name in names
+            if name not in dataset.covariates
+        ]
+        if faults:
+            raise ModelError(faults)
+        table = dataset.covariate_table()
+        medians = {name: float(table[name].median()) for name in names}
+        units = dict(self.units.covariates)
+        centred, notes = centred_effects(self.covariates, medians, units, dataset.n_subjects)
+        return replace(self, covariates=centred, notes=(*self.notes, *notes))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of everything that determines a number (not the name and the notes)."""
+        content = self.to_dict()
+        content.pop("name")
+        content.pop("notes")
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain lists, dicts, strings and numbers."""
+        # What a model does not use is left out: it keeps its hash when models learn more.
+        more = {
+            "iiv_correlations": encode(self.iiv.correlations),
+            "iiv_shapes": {name: encode(shape) for name, shape in self.iiv.shapes},
+            "iiv_shared": dict(self.iiv.shared),
+            "iov": {name: encode(prior) for name, prior in self.iov.omegas},
+            "iov_correlations": encode(self.iov.correlations),
+            "scales": {name: encode(scale) for name, scale in self.scales},
+        }
+        return {
+            "structure": encode(self.structure),
+            "typical": {name: encode(prior) for name, prior in self.typical},
+            "iiv": {name: encode(prior) for name, prior in self.iiv.omegas},
+            **{name: value for name, value in more.items() if value},
+            "covariates": [encode(effect) for effect in self.covariates],
+            "error": encode(self.error),
+            "units": self.units.to_dict(),
+            "name": self.name,
+            "notes": list(self.notes),
+        }
+
+    def to_json(self) -> str:
+        """The model as JSON; `from_json` reads it back to an equal model."""
+        return json.dumps(self.to_dict(), sort_keys=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> PopModel:
+        """The model that `to_json` wrote.
+
+        Raises
+        ------
+        ModelError
+            When it is no model, names a part that this version of popk (or an imported extension)
+            lacks, or has a field that is not known.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as fault:
+            raise ModelError([f"the text is no JSON: {fault}."]) from None
+        _check_fields(content)
+        return cls(
+            decode(content["structure"]),
+            typical=decoded(content["typical"]),
+            iiv=IIV(
+                decoded(content["iiv"]),
+                correlations=decode(content.get("iiv_correlations", [])),
+                shapes=decoded(content.get("iiv_shapes", {})),
+                shared=content.get("iiv_shared", {}),
+            ),
+            iov=IOV(
+                decoded(content.get("iov", {})),
+                correlations=decode(content.get("iov_correlations", [])),
+            ),
+            scales=decoded(content.get("scales", {})),
+            covariates=[decode(effect) for effect in content["covariates"]],
+            error=decode(content["error"]),
+            units=content["units"],
+            name=content["name"],
+            notes=content["notes"],
+        )
+
+    def __repr__(self) -> str:
+        return f"<PopModel {self.name}: {written(self.structure)}, hash {self.hash[:8]}>"
+
+    def __str__(self) -> str:
+        structure = written(self.structure)
+        lines = [f"{self.name}: {structure}", f"error: {self.error.title}"]
+        shown: list[PopulationParameter | Coefficient] = [*self.parameters, *self.derived]
+        units = ["" if p.unit == "1" else f" {p.unit}" for p in shown]
+        priors = [f"{p.prior!r}{unit}" for p, unit in zip(shown, units, strict=True)]
+        width, wide = max(len(p.name) for p in shown), max(map(len, priors))
+        for parameter, prior in zip(shown, priors, strict=True):
+            lines.append(f"  {parameter.name:<{width}}  {prior:<{wide}}  {parameter.meaning}")
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+
+def _check_fields(content: Any) -> None:
+    """Refuse what is no model's JSON: nothing that was written is to be ignored."""
+    if not isinstance(content, Mapping):
+        raise ModelError([f"the JSON holds {type(content).__name__}; expected an object."])
+    if missing := [field for field in _ALWAYS if field not in content]:
+        raise ModelError([f"the JSON of a model has no field {', '.join(missing)}."])
+    if unknown := [field for field in content if field not in (*_ALWAYS, *_IF_USED)]:
+        known = ", ".join((*_ALWAYS, *_IF_USED))
+        raise ModelError([f"the JSON has the field {', '.join(unknown)}; known are {known}."])
+
+
+def _variability_parameters(model: PopModel, level: Variability) -> list[PopulationParameter]:
+    """SDs, correlations and shapes of one level."""
+    dimensions = {p.name: p.dimension for p in model.structure.parameters}
+    scales, found = model.scale_of, []
+    for name, prior in level.omegas:
+        scale = scales[name]
+        unit = model.units.of(dimensions[name]) if isinstance(scale, LinearScale) else "1"
+        meaning = f"SD of {scale.of.format(name=name)} {level.between}"
+        found.append(PopulationParameter(level.omega_name(name), prior, unit, meaning))
+    for block in level.correlations:
+        for name, prior, meaning in block.priors(level.level):
+            found.append(PopulationParameter(name, prior, "1", meaning))
+    for name, shape in level.shapes if isinstance(level, IIV) else ():
+        meaning = shape.meaning.format(name=name)
+        found.append(PopulationParameter(f"{shape.name}_{name}", shape.prior, "1", meaning))
+    return found
+
+
+def _error_of(given: Any, structure: Any) -> Any:
+    """One residual error, or those of the outputs in the structure's order."""
+    if not isinstance(given, Mapping | ByOutput):
+        return given
+    try:
+        errors = given if isinstance(given, ByOutput) else ByOutput(given)
+    except SettingError as fault:
+        raise ModelError([str(fault)]) from None
+    return errors.in_order([output.name for output in getattr(structure, "outputs", ())])
