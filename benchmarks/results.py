@@ -11,6 +11,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
+from popk_side import TOLERANCE
 from side_by_side import PEERS
 
 INTRODUCTION = """# popk beside its peers
@@ -50,7 +51,8 @@ def write(found, simulated, costs, tuned, versions):
         f"- Code: {_commit()}; sources of popk.structure {_source_hash()}",
         f"- Processor: {_processor()}, {os.cpu_count()} cores; Python {platform.python_version()}",
         f"- Versions: {_versions(versions)}",
-        "- Tolerance of the ODE solvers (absolute: a thousandth of it): popk's default; of the "
+        "- Tolerance of the ODE solvers (absolute: a thousandth of it): "
+        f"popk {TOLERANCE:.0e}; of the "
         "peers the loosest with which concentrations are right to "
         f"{accuracy:.0e} (1e-6, or popk's own error where that is larger): {_tolerances(options)}",
         "",

@@ -1,0 +1,189 @@
+"""Fits with weak priors find what others estimated: NONMEM, nlmixr2 and Monolix.
+
+Medians within one standard error of the reference, SDs of random effects within 35 % or one
+standard error. References: theophylline, nlmixr2 7.0.1 by adaptive quadrature; warfarin with a lag,
+NONMEM 7.4.3 FOCEI (standard errors of its run without a lag, and Monolix's of KA and the lag);
+phenobarbital, NONMEM FOCEI; the two data sets of Bauer's tutorials (CPT:PSP 2019), NONMEM FOCEI and
+SAEM.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from popk import Verdict, sample
+from popk.dataset import read_dataset
+from popk.inference import NUTS
+from popk.model import PopModel
+from popk.statistics import (
+    IIV,
+    Additive,
+    Combined,
+    Correlated,
+    Fixed,
+    Fold,
+    HalfNormal,
+    LogNormal,
+    Normal,
+    Power,
+    Proportional,
+)
+from popk.structure import Dosing, FirstOrder, OneCompartment, TwoCompartment
+
+pytestmark = pytest.mark.slow
+
+UNITS = {"time": "h", "amount": "mg", "concentration": "mg/L"}
+WEAK = HalfNormal(1.0)
+
+
+def roughly(value):
+    """A prior over two orders of magnitude."""
+    return LogNormal(value, cv=2.0)
+
+
+def theophylline(folder):
+    model = PopModel(
+        OneCompartment(FirstOrder()),
+        typical={"CL": roughly(3.0), "V": roughly(30.0), "KA": roughly(1.0)},
+        iiv=IIV(dict.fromkeys(("CL", "V", "KA"), WEAK)),
+        error=Additive(HalfNormal(3.0)),
+        units=UNITS,
+    )
+    data = pd.read_csv(folder / "theo_sd.csv").drop(columns="WT")
+    fixed = {
+        "CL": (np.exp(1.01166), 0.0758), "V": (np.exp(3.45329), 0.0431),
+        "KA": (np.exp(0.45768), 0.1965), "sigma_add": (0.696, 0.093 / 0.696),
+    }  # fmt: skip
+    omegas = {"CL": (0.0706, None), "KA": (0.3982, None)}
+    return model, data, fixed, omegas
+
+
+def warfarin(folder):
+    model = PopModel(
+        OneCompartment(FirstOrder(), dosing=Dosing(lag=1)),
+        typical={
+            "CL": roughly(0.1), "V": roughly(10.0), "KA": roughly(1.0), "ALAG1": roughly(1.0),
+        },
+        iiv=IIV(dict.fromkeys(("CL", "V", "KA", "ALAG1"), WEAK)),
+        error=Combined(HalfNormal(0.5), HalfNormal(2.0)),
+        units=UNITS,
+    )  # fmt: skip
+    data = pd.read_csv(folder / "warfarin_pk_nonmem.csv")[["ID", "TIME", "AMT", "DV", "EVID"]]
+    fixed = {
+        "CL": (np.exp(-2.02255), 0.0538), "V": (np.exp(2.0759), 0.0460),
+        "KA": (np.exp(0.229059), 0.392), "ALAG1": (np.exp(-0.230712), 0.55),
+    }  # fmt: skip
+    omegas = {"CL": (0.0838693, 0.0240), "V": (0.0484973, 0.0144)}
+    return model, data, fixed, omegas
+
+
+def phenobarbital(folder):
+    model = PopModel(
+        OneCompartment(),
+        typical={"CL": roughly(0.005), "V": roughly(1.0)},
+        iiv=IIV({"CL": WEAK, "V": WEAK}),
+        covariates=(
+            Power("CL", "WT", reference=1.0, exponent=Fixed(1.0)),
+            Power("V", "WT", reference=1.0, exponent=Fixed(1.0)),
+            Fold("V", "LOW", LogNormal(1.0, cv=0.5)),
+        ),
+        error=Proportional(WEAK),
+        units=UNITS | {"WT": "kg", "LOW": "1"},
+    )
+    data = pd.read_csv(folder / "pheno.csv")
+    data["LOW"] = (data["APGR"] < 5).astype(int)
+    fixed = {
+        "CL": (0.00469555, 0.0447), "V": (0.984258, 0.0273),
+        "fold_V_LOW": (1.158920, 0.0838 / 1.1589), "sigma_prop": (np.sqrt(0.013241), 0.086),
+    }  # fmt: skip
+    omegas = {"CL": (0.0293508, 0.0134), "V": (0.027906, 0.00748)}
+    return model, data.drop(columns="APGR"), fixed, omegas
+
+
+def tutorial_bolus(folder):
+    names = ("V1", "CL", "V2", "Q")
+    values = (9.760346, 3.876825, 30.81783, 8.773851)
+    errors = (0.243066, 0.107002, 1.283077, 0.2729691)
+    model = PopModel(
+        TwoCompartment(),
+        typical={name: roughly(10.0) for name in names},
+        iiv=IIV(dict.fromkeys(names, WEAK)),
+        error=Proportional(WEAK),
+        units=UNITS,
+    )
+    data = pd.read_csv(folder / "data.csv", na_values=".")
+    data["EVID"] = data["AMT"].notna().astype(int)
+    fixed = {n: (v, e / v) for n, v, e in zip(names, values, errors, strict=True)}
+    fixed["sigma_prop"] = (np.sqrt(0.008841256), 0.0373)
+    variances = (0.01486943, 0.01997162, 0.02918796, 0.02318324)
+    spread = (0.003423256, 0.005247373, 0.01117092, 0.005653664)
+    omegas = {n: (v, e) for n, v, e in zip(names, variances, spread, strict=True)}
+    return model, data, fixed, omegas
+
+
+def tutorial_covariates(folder):
+    effects = []
+    for parameter in ("CL", "V"):
+        effects += [
+            Power(parameter, "WT", reference=70.0, exponent=Normal(0.0, 3.0)),
+            Power(parameter, "AGE", reference=50.0, exponent=Normal(0.0, 3.0)),
+            Fold(parameter, "SEX", LogNormal(1.0, cv=2.0)),
+        ]
+    model = PopModel(
+        OneCompartment(),
+        typical={"CL": roughly(3.0), "V": roughly(30.0)},
+        iiv=IIV({"CL": WEAK, "V": WEAK}, correlations=[Correlated(("CL", "V"), eta=1.0)]),
+        covariates=effects,
+        error=Proportional(WEAK),
+        units=UNITS | {"WT": "kg", "AGE": "a", "SEX": "1"},
+    )
+    data = pd.read_csv(folder / "data.csv", na_values=".")
+    data["EVID"] = (data["AMT"] > 0).astype(int)
+    # SAEM's estimates, which FOCEI's bias does not touch; the larger of their standard errors.
+    fixed = {
+        "CL": (np.exp(1.07133), 0.0488), "V": (np.exp(3.46712), 0.0498),
+        "beta_CL_WT": (0.644318, 0.196), "beta_V_WT": (1.31126, 0.263),
+        "beta_CL_AGE": (-0.5438, 0.133), "beta_V_AGE": (0.0601303, 0.155),
+        "fold_CL_SEX": (np.exp(-0.100781), 0.0626), "fold_V_SEX": (np.exp(-0.0566908), 0.0844),
+        "sigma_prop": (np.sqrt(0.049857), 0.0654),
+    }  # fmt: skip
+    omegas = {"CL": (0.0295528, 0.0093), "V": (0.049861, 0.0165)}
+    return model, data, fixed, omegas
+
+
+CASES = {
+    "theophylline": theophylline,
+    "warfarin": warfarin,
+    "phenobarbital": phenobarbital,
+    "bauer402_2cpt_bolus": tutorial_bolus,
+    "bauer504_1cpt_covariates": tutorial_covariates,
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_estimates_are_those_of_others(case, reference_data, capsys):
+    model, data, fixed, omegas = CASES[case](reference_data / case)
+    dataset = read_dataset(data, units=model.units)
+    method = NUTS(draws=750, tune=600, chains=4, target_accept=0.95)
+    fit = sample(model, dataset, method, seed=20261122, progress=False)
+    verdict = Verdict.from_json(fit.attrs["verdict"])
+    posterior = fit["posterior"]
+    faults, told = [], [f"{case}: {verdict}"]
+    for name, (value, error) in fixed.items():
+        median = float(posterior[name].median())
+        # Errors of positive quantities are relative: those of their logarithms.
+        positive = not name.startswith("beta")
+        apart = abs(np.log(median / value) if positive else median - value) / error
+        told.append(f"  {name}: {median:.4g}, reference {value:.4g}, {apart:.2f} SE apart")
+        faults += [name] if apart > 1.0 else []
+    for name, (variance, error) in omegas.items():
+        median, value = float(posterior[f"omega_{name}"].median()), np.sqrt(variance)
+        near = abs(median / value - 1) < 0.35 or (error and abs(median**2 - variance) < error)
+        told.append(f"  omega_{name}: {median:.4g}, reference {value:.4g}")
+        faults += [] if near else [f"omega_{name}"]
+    with capsys.disabled():
+        print("\n".join(told))  # noqa: T201 - the figures are what the check is for
+    assert not faults
+    assert verdict.converged, verdict
