@@ -10,7 +10,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from popk.errors import SettingError
-from popk.model import _decode, _encode
+from popk.model.coding import decode, encode
 from popk.structure import Dosing, FirstOrder, OneCompartment, ZeroOrder
 
 
@@ -108,12 +108,12 @@ def test_it_is_stored_with_a_structure():
     structure = OneCompartment(
         FirstOrder(), dosing=Dosing(bioavailability=1, complement={2: 1}, duration=2)
     )
-    written = _encode(structure)
+    written = encode(structure)
     assert written["dosing"] == {
         "type": "Dosing", "bioavailability": [1], "duration": [2], "complement": [[2, 1]],
     }  # fmt: skip
-    assert _decode(json.loads(json.dumps(written))) == structure
-    assert "dosing" not in _encode(OneCompartment())
+    assert decode(json.loads(json.dumps(written))) == structure
+    assert "dosing" not in encode(OneCompartment())
 
 
 def test_a_complement_needs_its_compartment():
