@@ -5,7 +5,7 @@ Rodriguez-Vera et al. 2015 describe these data by target-mediated disposition
 elimination, is given weak priors of the right order of magnitude.
 """
 
-from popk.model import PopModel
+from popk.model import Card, PopModel
 from popk.statistics import IIV, HalfNormal, LogNormal, LogNormalError
 from popk.structure import ParallelMichaelisMenten, TwoCompartment
 
@@ -29,5 +29,17 @@ model = PopModel(
         "Structure and priors are popk's own, not the authors' model (QSS-TMDD): typical antibody "
         "volumes and clearances, wide.",
         "The data are rich in time but only three patients had each dose.",
+    ),
+    card=Card(
+        citation="Rodriguez-Vera L, et al. 2015 (the data; the priors are popk's own).",
+        population="12 patients with advanced cancer, 50 to 400 mg weekly.",
+        route="intravenous infusion over 30 minutes",
+        seen="The data; of the authors' own model (QSS-TMDD) no number is used.",
+        assumptions=(
+            "Every prior is popk's own: CL, V1, Q, V2, VMAX and KM have wide priors of the usual "
+            "size of an antibody; omega_CL, omega_V1 and sigma_log are left to the data.",
+        ),
+        doses=("50, 100, 200 or 400 mg over 30 min",),
+        intervals=(1.0,),
     ),
 )

@@ -233,7 +233,7 @@ def test_json_with_an_unknown_part_is_refused():
 
 def test_text_shows_structure_priors_units_and_notes():
     lines = str(model()).splitlines()
-    assert lines[0] == "example: OneCompartment(elimination=Linear())"
+    assert lines[0] == "example: OneCompartment()"
     assert lines[1] == "error: Combined"
     assert " ".join(lines[2].split()) == "CL LogNormal(0.2, cv=0.3) L/d typical clearance"
     assert lines[-2].split() == [
@@ -244,9 +244,7 @@ def test_text_shows_structure_priors_units_and_notes():
         line.index(p.meaning) for line, p in zip(lines[2:-1], model().parameters, strict=True)
     }
     assert len(starts) == 1
-    assert repr(model()).startswith(
-        "<PopModel example: OneCompartment(elimination=Linear()), hash "
-    )
+    assert repr(model()).startswith("<PopModel example: OneCompartment(), hash ")
 
 
 def test_two_compartments_want_their_own_parameters():
@@ -295,9 +293,7 @@ def test_parts_left_empty_do_not_change_the_hash():
     stored = json.loads(lagged.to_json())["structure"]
     assert stored["dosing"] == {"type": "Dosing", "lag": [1]}
     assert PopModel.from_json(lagged.to_json()) == lagged
-    assert str(lagged).startswith(
-        "example: OneCompartment(elimination=Linear(), dosing=Dosing(lag=(1,)))"
-    )
+    assert str(lagged).startswith("example: OneCompartment(dosing=Dosing(lag=(1,)))")
 
 
 def test_settings_are_stored_where_they_were_given():

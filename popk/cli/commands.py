@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from popk.cli.models import find_model
+from popk.cli.models import find_model, list_models
 from popk.cli.options import CommandError, Reading, Sampling, parse_weeks, read
 from popk.cli.output import (
     count_intervals,
     open_console,
+    print_card,
+    print_models,
     print_plain,
     print_prior_check,
     print_table,
@@ -84,6 +86,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         errors.print(sentence, markup=False, highlight=False, soft_wrap=True)
         return 2
     return 0
+
+
+@app.command
+def models(model: str | None = None) -> None:
+    """List the models that come with popk, or print the card of one: all that it assumes.
+
+    Parameters
+    ----------
+    model
+        Name of a model that comes with popk (natalizumab), or a Python file that defines
+        `model`; FILE.py:NAME takes another name from it. Without it the models are listed
+    """
+    console = open_console()
+    if model is None:
+        print_models(console, list_models())
+        print_plain(console, "popk models NAME prints a model's card.")
+    else:
+        print_card(console, find_model(model))
 
 
 @app.command

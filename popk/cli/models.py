@@ -11,7 +11,7 @@ from popk.cli.options import CommandError
 if TYPE_CHECKING:
     from popk.model import PopModel
 
-__all__ = ["find_model"]
+__all__ = ["find_model", "list_models"]
 
 
 def find_model(name: str) -> PopModel:
@@ -27,12 +27,23 @@ def find_model(name: str) -> PopModel:
     return found
 
 
-def _shipped(name: str) -> Any:
+def list_models() -> tuple[PopModel, ...]:
+    """The models that come with popk, by name."""
+    return tuple(find_model(name) for name in _names())
+
+
+def _names() -> list[str]:
     from importlib import import_module
     from pkgutil import iter_modules
 
     models = import_module("popk.models")
-    names = sorted(module.name for module in iter_modules(models.__path__))
+    return sorted(module.name for module in iter_modules(models.__path__))
+
+
+def _shipped(name: str) -> Any:
+    from importlib import import_module
+
+    names = _names()
     if name not in names:
         raise CommandError(
             f"There is no model {name}; popk comes with {', '.join(names)}. For a model of your "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from popk.diagnostics import PriorCheck
+    from popk.model import PopModel
     from popk.reporting import Table
 
 __all__ = [
     "count_intervals",
     "open_console",
+    "print_card",
+    "print_models",
     "print_plain",
     "print_prior_check",
     "print_table",
@@ -89,6 +92,55 @@ def print_table(console: Console, table: Table, fitted: xr.DataTree) -> None:
         drawn.add_row(*(Text(cell.text, style=colours[cell.mark]) for cell in row))
     console.print(drawn)
     console.print(Text(table.note, style="dim"))
+
+
+def print_models(console: Console, models: Iterable[PopModel]) -> None:
+    """Print a table of models, a line or a few for each."""
+    from popk.model.description import listing
+
+    headers, rows = listing(models)
+    _print_rows(console, "Models that come with popk", headers, rows)
+
+
+def print_card(console: Console, model: PopModel) -> None:
+    """Print all that a model says and assumes."""
+    from rich.text import Text
+
+    from popk.model.description import blocks
+
+    for block in blocks(model):
+        if block.rows:
+            _print_rows(console, block.title, block.headers, block.rows)
+            continue
+        console.print(Text(block.title, style="bold"))
+        for line in block.lines:
+            print_plain(console, f"  {line}" if block.code else f"  - {line}")
+        console.print()
+
+
+def _print_rows(
+    console: Console, title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]
+) -> None:
+    """Print rows of words under headers, or names with their values where there are none."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_header=bool(headers),
+    )
+    for header in headers:
+        # A name that is broken cannot be copied.
+        drawn.add_column(Text(header), overflow="fold", no_wrap=header == headers[0])
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    console.print(drawn)
 
 
 def count_intervals(advice: xr.DataTree) -> str:

@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from popk import statistics, structure
+from popk.errors import SettingError
 from popk.model.refusal import ModelError
 from popk.statistics import (
     CovariateEffect,
@@ -87,12 +88,20 @@ def _is_empty(value: Any) -> bool:
 
 
 def written(part: Any) -> str:
-    """A structure as a user would write it."""
+    """A part as a user would write it: without what would be the same if it were not given."""
     how = getattr(type(part), "__dataclass_params__", None)
     if how is None or not how.repr:  # it has a text of its own
         return repr(part)
-    given = (f"{name}={written(value)}" for name, value in _arguments(part).items())
-    return f"{type(part).__name__}({', '.join(given)})"
+    given = _arguments(part)
+    known = inspect.signature(type(part)).parameters
+    for name in [name for name in given if known[name].default is not inspect.Parameter.empty]:
+        fewer = {key: value for key, value in given.items() if key != name}
+        try:
+            given = fewer if type(part)(**fewer) == part else given
+        except SettingError:  # the others need it
+            continue
+    listed = (f"{name}={written(value)}" for name, value in given.items())
+    return f"{type(part).__name__}({', '.join(listed)})"
 
 
 def _known_parts() -> dict[str, type]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from popk import statistics
+from popk.model.card import Card
 from popk.statistics import (
     IIV,
     IOV,
@@ -65,6 +66,8 @@ def type_faults(model: PopModel) -> Iterable[str]:
             (f"error ({own.name})", own.prior, Prior, "a prior such as HalfNormal(0.3)")
             for own in model.error.parameters
         ]
+    if model.card is not None:
+        expected.append(("card", model.card, Card, "a popk.model.Card"))
     for place, given, kind, wanted in expected:
         if not isinstance(given, kind):
             yield f"{place} was given {given!r}; expected {wanted}."
@@ -87,8 +90,8 @@ def faults_in(model: PopModel) -> Iterable[str]:
         lacks=lacks,
         units=dict(model.units.covariates),
         taken=[
-            *_names_of(model.iiv),
-            *_names_of(model.iov),
+            *names_of(model.iiv),
+            *names_of(model.iov),
             *(name for name, _ in model.error.priors),
         ],
     )
@@ -174,7 +177,7 @@ def _iiv_faults(model: PopModel, names: tuple[str, ...], lacks: str) -> Iterable
             )
 
 
-def _names_of(level: Variability) -> list[str]:
+def names_of(level: Variability) -> list[str]:
     """Names of the parameters of one level."""
     names = [level.omega_name(effect) for effect in level.effects]
     names += [name for block in level.correlations for name, _, _ in block.priors(level.level)]

@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from popk.errors import SettingError
+from popk.model.card import Card
 from popk.model.coding import decode, decoded, encode, written
+from popk.model.description import html_card, summary
+from popk.model.equations import written_equations
 from popk.model.faults import faults_in, type_faults
 from popk.model.refusal import ModelError
 from popk.statistics import (
@@ -44,6 +47,7 @@ _LOG = LogScale()
 _ALWAYS = ("structure", "typical", "iiv", "covariates", "error", "units", "name", "notes")
 _IF_USED = (
     "iiv_correlations", "iiv_shapes", "iiv_shared", "iov", "iov_correlations", "scales",
+    "card",
 )  # fmt: skip
 
 
@@ -87,6 +91,8 @@ class PopModel:
         For tables and files.
     notes
         What a reader must know: population, sources, assumptions.
+    card
+        Of a published model: citation, domain, and the source of each number.
 
     Raises
     ------
@@ -105,6 +111,7 @@ class PopModel:
     units: Units
     name: str
     notes: tuple[str, ...]
+    card: Card | None
 
     def __init__(  # noqa: PLR0913 - one argument for each part of a population model
         self,
@@ -119,6 +126,7 @@ class PopModel:
         units: Units | Mapping[str, str],
         name: str = "model",
         notes: Iterable[str] = (),
+        card: Card | None = None,
     ) -> None:
         pairs = dict(typical.items() if isinstance(typical, Mapping) else typical)
         try:
@@ -138,10 +146,13 @@ class PopModel:
             "units": parsed,
             "name": str(name),
             "notes": tuple(str(note) for note in notes),
+            "card": card,
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)
         faults = list(type_faults(self)) or list(faults_in(self))
+        if card is not None and not faults:
+            faults = list(card.faults_with(self))
         if faults:
             raise ModelError(faults)
         order = {name: k for k, name in enumerate(structure.names)}
@@ -234,11 +245,27 @@ class PopModel:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of everything that determines a number (not the name and the notes)."""
+        """SHA-256 of everything that determines a number (not name, notes and card)."""
         content = self.to_dict()
-        content.pop("name")
-        content.pop("notes")
+        for field in ("name", "notes", "card"):
+            content.pop(field, None)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def equations(self, style: str = "text") -> str:
+        """The equations: structure, doses, individual parameters, variability, residual error.
+
+        Parameters
+        ----------
+        style
+            ``"text"``: plain lines, whose right-hand sides are Python; ``"markdown"``: formulas in
+            LaTeX between double dollars; ``"latex"``: a fragment that needs the package amsmath.
+
+        Raises
+        ------
+        SettingError
+            When there is no such style.
+        """
+        return written_equations(self, style)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain lists, dicts, strings and numbers."""
@@ -261,6 +288,7 @@ class PopModel:
             "units": self.units.to_dict(),
             "name": self.name,
             "notes": list(self.notes),
+            **({"card": self.card.to_dict()} if self.card is not None else {}),
         }
 
     def to_json(self) -> str:
@@ -301,21 +329,17 @@ class PopModel:
             units=content["units"],
             name=content["name"],
             notes=content["notes"],
+            card=Card.from_dict(content["card"]) if "card" in content else None,
         )
 
     def __repr__(self) -> str:
         return f"<PopModel {self.name}: {written(self.structure)}, hash {self.hash[:8]}>"
 
     def __str__(self) -> str:
-        structure = written(self.structure)
-        lines = [f"{self.name}: {structure}", f"error: {self.error.title}"]
-        shown: list[PopulationParameter | Coefficient] = [*self.parameters, *self.derived]
-        units = ["" if p.unit == "1" else f" {p.unit}" for p in shown]
-        priors = [f"{p.prior!r}{unit}" for p, unit in zip(shown, units, strict=True)]
-        width, wide = max(len(p.name) for p in shown), max(map(len, priors))
-        for parameter, prior in zip(shown, priors, strict=True):
-            lines.append(f"  {parameter.name:<{width}}  {prior:<{wide}}  {parameter.meaning}")
-        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        return html_card(self)
 
 
 def _check_fields(content: Any) -> None:

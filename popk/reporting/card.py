@@ -8,6 +8,8 @@ from typing import Any
 
 import xarray as xr
 
+from popk.model import PopModel
+from popk.model.faults import names_of
 from popk.reporting.table import MISSING, Cell, Table, header
 from popk.structure import Equations
 
@@ -27,6 +29,7 @@ def part(content: Any) -> str:
 def model_tables(fit: xr.DataTree) -> tuple[Table, ...]:
     """What the model assumes: structure and error, typical values, variability, covariates."""
     model = json.loads(fit.attrs["model"])
+    population = PopModel.from_json(fit.attrs["model"])
     posterior = fit["posterior"].to_dataset()
 
     def attribute(name: str, key: str) -> str:
@@ -36,23 +39,38 @@ def model_tables(fit: xr.DataTree) -> tuple[Table, ...]:
         ("Structure", part(model["structure"])),
         ("Residual error", part(model["error"])),
         ("Units", ", ".join(f"{name} {unit}" for name, unit in model["units"].items())),
-        ("Random effects", "log-normal: parameter = typical value × exp(η), η ~ Normal(0, ω)"),
+        ("Random effects", _random_effects(population)),
     ]
     typical = [
         (header(name, attribute(name, "units")), attribute(name, "long_name"), part(prior))
         for name, prior in model["typical"].items()
     ]
-    variability = [(f"omega_{name}", f"on {name}", part(p)) for name, p in model["iiv"].items()]
+    names = [*names_of(population.iiv), *names_of(population.iov)]
+    variability = [
+        (p.name, p.meaning, repr(p.prior)) for p in population.parameters if p.name in names
+    ]
     covariates = [_effect(effect) for effect in model["covariates"]]
     found = [_table("The model", ("Part", "As written"), parts)]
     found.append(_table("Typical values", ("Parameter", "Meaning", "Prior"), typical))
     if variability:
-        headers = ("SD of the random effect", "Acts", "Prior")
-        found.append(_table("Variability between subjects (IIV)", headers, variability))
+        headers = ("Parameter", "Meaning", "Prior")
+        found.append(_table("Variability (IIV, IOV)", headers, variability))
     if covariates:
         headers = ("Covariate", "Parameter", "Effect")
         found.append(_table("Covariates", headers, covariates))
     return tuple(found)
+
+
+def _random_effects(model: PopModel) -> str:
+    """How random effects act, in a sentence."""
+    told = ["log-normal: parameter = typical value × exp(η), η ~ Normal(0, ω)"]
+    others = dict(model.scales)
+    told += [f"{name} on {scale!r}" for name, scale in others.items() if name in model.iiv.effects]
+    told += [f"{name} as {shape!r}" for name, shape in model.iiv.shapes]
+    told += [f"{name} shares that of {other}" for name, other in model.iiv.shared]
+    if model.iov.effects:
+        told.append(f"{', '.join(model.iov.effects)} vary between occasions too")
+    return "; ".join(told)
 
 
 def notes(fit: xr.DataTree) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("check", "check-priors", "demo", "fit", "individualise", "report"):
+    for command in ("check", "check-priors", "demo", "fit", "individualise", "models", "report"):
         assert command in done.stdout
 
 

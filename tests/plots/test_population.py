@@ -6,7 +6,7 @@ from popk.plots import plot_population
 def test_a_panel_for_each_population_parameter_with_its_unit(trees):
     figure = plot_population(trees.fit_tree())
     labels = [ax.get_xlabel() for ax in figure.axes]
-    assert labels == ["CL (L/d)", "V1 (L)", "beta_CL_WT", "omega_CL", "sigma_prop"]
+    assert labels == ["CL (L/d)", "V (L)", "beta_CL_WT", "omega_CL", "sigma_prop"]
 
 
 def test_the_axis_covers_the_whole_posterior(trees):

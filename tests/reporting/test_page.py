@@ -130,7 +130,7 @@ def test_what_a_user_wrote_is_text(doubtful, whole):
 
 def test_units_stand_in_the_headers(whole):
     text = Page(whole).text
-    for words in ("CL (L/d)", "V1 (L)", "WT (kg)", "Last dose (mg)", "Last observed (mg/L)",
+    for words in ("CL (L/d)", "V (L)", "WT (kg)", "Last dose (mg)", "Last observed (mg/L)",
                   "Longest (weeks)", "median 88.8, 80.4 to 97.2 kg"):  # fmt: skip
         assert words in text, words
 
@@ -213,7 +213,7 @@ def test_one_advice_need_not_stand_in_a_list(smallest):
 def test_a_model_without_notes_or_covariates_has_no_empty_sections(smallest):
     assert "What a reader must know" not in smallest[0]
     assert "Covariates" not in Page(smallest[0]).text
-    assert "Variability between subjects" not in Page(smallest[0]).text
+    assert "Variability (IIV, IOV)" not in Page(smallest[0]).text
 
 
 @pytest.mark.parametrize("what", ["model", "data"])

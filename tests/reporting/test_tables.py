@@ -14,17 +14,17 @@ def test_parameters_show_the_posterior_in_display_order(trees):
     fit = trees.fit_tree()
     table = parameter_table(fit)
     assert list(column(table, "Parameter")) == [
-        "CL (L/d)", "V1 (L)", "beta_CL_WT", "omega_CL", "sigma_prop"
+        "CL (L/d)", "V (L)", "beta_CL_WT", "omega_CL", "sigma_prop"
     ]  # fmt: skip
-    draws = fit["posterior"]["V1"].values
+    draws = fit["posterior"]["V"].values
     low, high = np.quantile(draws, [0.05, 0.95])
-    assert column(table, "Median")["V1 (L)"].text == f"{np.median(draws):.3g}"
-    assert column(table, "90 % interval")["V1 (L)"].text == f"{low:.3g} to {high:.3g}"
-    prior = np.median(fit["prior"]["V1"].values)
-    assert column(table, "Prior median")["V1 (L)"].text == f"{prior:.3g}"
-    assert column(table, "R-hat")["V1 (L)"].text == "1.002"
-    assert column(table, "ESS bulk")["V1 (L)"].text == "1,234"
-    assert column(table, "ESS tail")["V1 (L)"].text == "987"
+    assert column(table, "Median")["V (L)"].text == f"{np.median(draws):.3g}"
+    assert column(table, "90 % interval")["V (L)"].text == f"{low:.3g} to {high:.3g}"
+    prior = np.median(fit["prior"]["V"].values)
+    assert column(table, "Prior median")["V (L)"].text == f"{prior:.3g}"
+    assert column(table, "R-hat")["V (L)"].text == "1.002"
+    assert column(table, "ESS bulk")["V (L)"].text == "1,234"
+    assert column(table, "ESS tail")["V (L)"].text == "987"
 
 
 def test_iiv_is_given_as_cv_beside_omega(trees):
@@ -38,10 +38,10 @@ def test_iiv_is_given_as_cv_beside_omega(trees):
 def test_a_parameter_without_convergence_figures_shows_a_dash(trees):
     fit = trees.fit_tree()
     checks = fit["convergence"].to_dataset()
-    fit["convergence"].dataset = checks.sel(quantity=["V1"])
+    fit["convergence"].dataset = checks.sel(quantity=["V"])
     cells = column(parameter_table(fit), "R-hat")
     assert cells["CL (L/d)"].text == "–"
-    assert cells["V1 (L)"].text == "1.002"
+    assert cells["V (L)"].text == "1.002"
 
 
 def test_intervals_say_what_was_found_for_each_patient(trees):

@@ -13,7 +13,7 @@ WEEKS = (4, 5, 6, 7, 8)
 LLOQ = 1.0
 POPULATION = {
     "CL": ("L/d", "clearance", 0.19, 0.04),
-    "V1": ("L", "central volume", 3.6, 0.08),
+    "V": ("L", "central volume", 3.6, 0.08),
     "beta_CL_WT": ("1", "exponent of WT on CL", 0.6, 0.1),
     "omega_CL": ("1", "SD of the random effect on CL", 0.35, 0.1),
     "sigma_prop": ("1", "proportional residual error", 0.2, 0.08),
@@ -24,7 +24,7 @@ MODEL = {
     "units": UNITS,
     "typical": {
         "CL": {"type": "LogNormal", "median": 0.164, "cv": 0.15},
-        "V1": {"type": "LogNormal", "median": 3.48, "cv": 0.15},
+        "V": {"type": "LogNormal", "median": 3.48, "cv": 0.15},
     },
     "iiv": {"CL": {"type": "HalfNormal", "sd": 0.4}},
     "covariates": [
@@ -65,7 +65,7 @@ def verdict(*, converged: bool) -> dict:
         "ess_bulk_min": 812.0 if converged else 14.0,
         "ess_bulk_worst": "omega_CL",
         "ess_tail_min": 901.0 if converged else 20.0,
-        "ess_tail_worst": "V1",
+        "ess_tail_worst": "V",
         "divergences": 0,
         "ebfmi_min": 0.81,
         "n_chains": 2,
