@@ -74,10 +74,10 @@ def model(**changes):
             "OneCompartment(absorption=ParallelFirstOrder(), dosing=Dosing(lag=(3,)))",
         ),
         (TargetMediated(), "TargetMediated()"),
-        (TargetMediated(Full()), "TargetMediated(approximation=Full())"),
+        (TargetMediated(Full()), "TargetMediated(binding=Full())"),
         (
             TargetMediated(Wagner(), peripheral=False),
-            "TargetMediated(approximation=Wagner(), peripheral=False)",
+            "TargetMediated(binding=Wagner(), peripheral=False)",
         ),
         (
             DirectEffect(OneCompartment(), SigmoidEmax(baseline=True), unit="%"),
