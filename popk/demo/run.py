@@ -29,7 +29,7 @@ TARGETS = (10.0, 5.0, 2.0)  # mg/L: two studied clinically, one simulated
 PROBABILITY = 0.9
 WEEKS = range(4, 9)
 NIMOTUZUMAB = NUTS(draws=1500, tune=800, target_accept=0.97)
-NATALIZUMAB = NUTS(draws=1200, tune=500, target_accept=0.98)
+NATALIZUMAB = NUTS(draws=1600, tune=600, target_accept=0.98)
 
 
 def run(out: Path, console: Console) -> None:
