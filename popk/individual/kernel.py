@@ -1,10 +1,11 @@
 """One patient: conditional mode, curvature, marginal likelihood and draws of the random effects.
 
 For each of S draws of the population parameters, the log density of the standardised effects z
-(eta = omega z) given the patient's data is maximised by damped Gauss-Newton steps with the
-structure's exact gradients, all S at once. A multivariate t around each mode then proposes, and
-importance weights correct: what comes out is the joint posterior of population parameters and
-random effects, and an unbiased estimate of each draw's marginal likelihood p(y | theta).
+(those of the patient's occasions included) given its data is maximised by damped Gauss-Newton steps
+with the structure's exact gradients, all S at once. A multivariate t around each mode then
+proposes, and importance weights correct: what comes out is the joint posterior of population
+parameters and random effects, and an unbiased estimate of each draw's marginal likelihood
+p(y | theta).
 
 An observation beyond its limit cuts the posterior off on one side and says nothing on the other, so
 its curvature at the mode is too narrow for that other side. For a patient with such observations

@@ -7,7 +7,9 @@ import json
 import numpy as np
 import xarray as xr
 
+from popk.model import PopModel
 from popk.reporting.table import MISSING, Cell, Table, header, number, span
+from popk.statistics import LogScale
 
 __all__ = ["parameter_table"]
 
@@ -17,7 +19,7 @@ _TAILS = (0.05, 0.95)  # the ends of the 90 % equal-tailed interval
 def parameter_table(fit: xr.DataTree) -> Table:
     """Median, 90 % interval, prior median and convergence of each population parameter.
 
-    The SD omega of a random effect on the logarithm of a parameter is also given as the
+    The SD omega of a log-normal random effect is also given as the
     coefficient of variation sqrt(exp(omega^2) - 1), the field's IIV in CV %.
 
     Parameters
@@ -27,6 +29,7 @@ def parameter_table(fit: xr.DataTree) -> Table:
     """
     posterior, prior = fit["posterior"].to_dataset(), fit["prior"].to_dataset()
     names = json.loads(posterior.attrs["population"])
+    lognormal = _lognormal(PopModel.from_json(fit.attrs["model"]))
     rows = []
     for name in names:
         attrs = posterior[name].attrs
@@ -38,7 +41,7 @@ def parameter_table(fit: xr.DataTree) -> Table:
             attrs.get("long_name", ""),
             number(float(np.median(draws))),
             span(low, high),
-            _as_cv(draws) if name.startswith("omega_") else "",
+            _as_cv(draws) if name in lognormal else "",
             number(float(before)),
             *_convergence(fit, name),
         ]
@@ -59,12 +62,21 @@ def parameter_table(fit: xr.DataTree) -> Table:
         rows=tuple(rows),
         note=(
             "Posterior medians with equal-tailed 90 % credible intervals: given the model, its "
-            "priors and these data, the parameter lies inside with probability 0.9. Beside an "
-            "omega stands the same variability as a coefficient of variation, "
-            "100 · sqrt(exp(ω²) − 1), with its 90 % interval."
+            "priors and these data, the parameter lies inside with probability 0.9. Beside the "
+            "omega of a log-normal effect stands the same variability as a coefficient of "
+            "variation, 100 · sqrt(exp(ω²) − 1), with its 90 % interval."
         ),
         texts=2,
     )
+
+
+def _lognormal(model: PopModel) -> set[str]:
+    """Names of the SDs of log-normal effects; on other scales and shapes no CV belongs to them."""
+    scales, shapes = model.scale_of, dict(model.iiv.shapes)
+    found = {model.iiv.omega_name(e) for e in model.iiv.effects if e not in shapes}
+    found |= {model.iov.omega_name(e) for e in model.iov.effects}
+    others = {e for e, scale in scales.items() if not isinstance(scale, LogScale)}
+    return found - {level.omega_name(e) for level in (model.iiv, model.iov) for e in others}
 
 
 def _as_cv(draws: np.ndarray) -> str:

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,6 +35,19 @@ def test_iiv_is_given_as_cv_beside_omega(trees):
     cells = column(parameter_table(fit), "IIV as CV %")
     assert cells["omega_CL"].text == "53.3 % (53.3 to 53.3)"  # sqrt(exp(0.25) - 1) = 0.5329
     assert cells["CL (L/d)"].text == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scales": {"CL": {"type": "LinearScale"}}},
+        {"iiv_shapes": {"CL": {"type": "BoxCox", "shape": {"type": "Fixed", "value": 0.5}}}},
+    ],
+)
+def test_an_effect_that_is_not_log_normal_has_no_cv(trees, change):
+    fit = trees.fit_tree()
+    fit.attrs["model"] = json.dumps(json.loads(fit.attrs["model"]) | change)
+    assert column(parameter_table(fit), "IIV as CV %")["omega_CL"].text == ""
 
 
 def test_a_parameter_without_convergence_figures_shows_a_dash(trees):
