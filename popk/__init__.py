@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from popk.errors import PopkError
     from popk.graph import build
     from popk.individual import Trough, decide, individualise
-    from popk.inference import NUTS, sample
+    from popk.inference import NUTS, Marginal, sample
     from popk.model import Card, ModelError, PopModel
     from popk.prediction import predict
     from popk.prior_prediction import prior_predictive
@@ -102,7 +102,7 @@ _HOMES = {
     "popk.errors": ("PopkError",),
     "popk.diagnostics": ("PriorCheck", "Verdict", "check_priors", "verdict_of"),
     "popk.individual": ("Trough", "decide", "individualise"),
-    "popk.inference": ("NUTS", "sample"),
+    "popk.inference": ("NUTS", "Marginal", "sample"),
     "popk.model": ("Card", "ModelError", "PopModel"),
     "popk.prediction": ("predict",),
     "popk.prior_prediction": ("prior_predictive",),
@@ -209,6 +209,7 @@ __all__ = [
     "LogNormalError",
     "LogitNormal",
     "LogitScale",
+    "Marginal",
     "Maturation",
     "MichaelisMenten",
     "ModelError",

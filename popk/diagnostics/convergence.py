@@ -14,10 +14,12 @@ __all__ = ["RHAT_LIMIT", "Verdict", "convergence_table", "judge", "verdict_of"]
 
 type Floats = NDArray[np.float64]
 
-# Vehtari et al., Bayesian Analysis 16:667 (2021); Betancourt, arXiv:1604.00695.
+# Vehtari et al., Bayesian Analysis 16:667 (2021); Betancourt, arXiv:1604.00695; Vehtari et al.,
+# JMLR 25:72 (2024).
 RHAT_LIMIT = 1.01
 ESS_LIMIT = 400
 EBFMI_LIMIT = 0.2
+KHAT_LIMIT = 0.7
 TAILS = (0.05, 0.95)  # the quantiles whose ESS is that of the tails
 
 
@@ -26,7 +28,10 @@ class Verdict:
     """The convergence of one fit: every figure, and what failed.
 
     ``failures`` holds one sentence for each check that failed: the worst quantity, its figure, the
-    limit, and what to do.
+    limit, and what to do. Figures that the method does not have are None: E-BFMI (and divergences
+    zero) where there are no trajectories; ``khat``, the Pareto k-hat of independent proposals'
+    weights, and ``khat_subject_max``, the largest of a subject's integral over its random effects,
+    where nothing was proposed independently or integrated.
     """
 
     converged: bool
@@ -38,21 +43,35 @@ class Verdict:
     ess_tail_min: float
     ess_tail_worst: str
     divergences: int
-    ebfmi_min: float
+    ebfmi_min: float | None
     n_chains: int
     n_draws: int
+    khat: float | None = None
+    khat_subject_max: float | None = None
+    khat_subject_worst: str = ""
 
     def __str__(self) -> str:
         figures = (
             f"{self.n_chains} chains x {self.n_draws} draws; R-hat <= {self.rhat_max:.3f} "
             f"({self.rhat_worst}); ESS bulk >= {self.ess_bulk_min:.0f} ({self.ess_bulk_worst}), "
-            f"tail >= {self.ess_tail_min:.0f} ({self.ess_tail_worst}); {self.divergences} "
-            f"divergences; E-BFMI >= {self.ebfmi_min:.2f}"
+            f"tail >= {self.ess_tail_min:.0f} ({self.ess_tail_worst}); {self._of_method}"
         )
         if self.converged:
             return f"Converged: {figures}."
         lines = [f"NOT CONVERGED, these are not final results: {figures}."]
         return "\n".join(lines + [f"  - {failure}" for failure in self.failures])
+
+    @property
+    def _of_method(self) -> str:
+        found = []
+        if self.ebfmi_min is not None:
+            found.append(f"{self.divergences} divergences; E-BFMI >= {self.ebfmi_min:.2f}")
+        if self.khat is not None:
+            found.append(
+                f"Pareto k-hat of the proposals {self.khat:.2f}, of the subjects' integrals <= "
+                f"{self.khat_subject_max:.2f} ({self.khat_subject_worst})"
+            )
+        return "; ".join(found)
 
     def to_json(self) -> str:
         """As JSON, for the attributes of a fit."""
@@ -134,30 +153,23 @@ def judge(table: xr.Dataset, sample_stats: xr.Dataset) -> Verdict:
     table
         From `convergence_table`, over ALL sampled quantities.
     sample_stats
-        ``diverging`` and ``energy`` (chain, draw) of the sampler.
+        Of the sampler: ``diverging`` and ``energy`` (chain, draw); or ``khat``, and
+        ``khat_subject`` (subject).
     """
     chains, draws = sample_stats.sizes["chain"], sample_stats.sizes["draw"]
     worst_rhat = _worst(table, "rhat", largest=True)
     worst_bulk, worst_tail = (_worst(table, f"ess_{k}", largest=False) for k in ("bulk", "tail"))
-    divergences = int(sample_stats["diverging"].sum())
-    ebfmi = float(
-        np.min(array_stats.bfmi(sample_stats["energy"].transpose("chain", "draw").values))
-    )
+    divergences, ebfmi = _trajectories(sample_stats)
+    khat, own = _weights(sample_stats)
     failures = []
     if not table.sizes["quantity"]:
         failures.append("There was nothing to sample: every parameter has a fixed value.")
     else:
         failures += _quantity_failures(worst_rhat, worst_bulk, worst_tail, chains=chains)
-    if divergences:
-        failures.append(
-            f"{divergences} transitions diverged: part of the posterior may be missing. Raise "
-            "target_accept, or inform the parameters that the data do not identify."
-        )
-    if not ebfmi > EBFMI_LIMIT:
-        failures.append(
-            f"E-BFMI is {ebfmi:.2f}, not above {EBFMI_LIMIT}: the tails are explored slowly. Run "
-            "longer, or inform the parameters that the data do not identify."
-        )
+    if ebfmi is not None:
+        failures += _trajectory_failures(divergences, ebfmi)
+    if khat is not None:
+        failures += _weight_failures(khat, own)
     return Verdict(
         converged=not failures,
         failures=tuple(failures),
@@ -171,7 +183,59 @@ def judge(table: xr.Dataset, sample_stats: xr.Dataset) -> Verdict:
         ebfmi_min=ebfmi,
         n_chains=chains,
         n_draws=draws,
+        khat=khat,
+        khat_subject_max=None if khat is None else own[1],
+        khat_subject_worst=own[0],
     )
+
+
+def _trajectories(stats: xr.Dataset) -> tuple[int, float | None]:
+    """Divergences, and the smallest E-BFMI; 0 and None for a sampler without trajectories."""
+    if "energy" not in stats:
+        return 0, None
+    energy = stats["energy"].transpose("chain", "draw").values
+    return int(stats["diverging"].sum()), float(np.min(array_stats.bfmi(energy)))
+
+
+def _trajectory_failures(divergences: int, ebfmi: float) -> list[str]:
+    failures = []
+    if divergences:
+        failures.append(
+            f"{divergences} transitions diverged: part of the posterior may be missing. Raise "
+            "target_accept, or inform the parameters that the data do not identify."
+        )
+    if not ebfmi > EBFMI_LIMIT:
+        failures.append(
+            f"E-BFMI is {ebfmi:.2f}, not above {EBFMI_LIMIT}: the tails are explored slowly. Run "
+            "longer, or inform the parameters that the data do not identify."
+        )
+    return failures
+
+
+def _weights(stats: xr.Dataset) -> tuple[float | None, tuple[str, float]]:
+    """k-hat of the proposals, and the worst subject's with its ID; None where there are none."""
+    if "khat" not in stats:
+        return None, ("", float("nan"))
+    own = stats["khat_subject"]
+    worst = int(np.argmax(own.values))
+    return float(stats["khat"]), (str(own["subject"].values[worst]), float(own.values[worst]))
+
+
+def _weight_failures(khat: float, own: tuple[str, float]) -> list[str]:
+    failures = []
+    if khat >= KHAT_LIMIT:
+        failures.append(
+            f"Pareto k-hat of the proposals is {khat:.2f}, not below {KHAT_LIMIT}: they miss part "
+            "of the posterior. Sample by NUTS, or inform the parameters that the data do not "
+            "identify."
+        )
+    if own[1] >= KHAT_LIMIT:
+        failures.append(
+            f"Pareto k-hat of the integral over the random effects of subject {own[0]} is "
+            f"{own[1]:.2f}, not below {KHAT_LIMIT}: its likelihood is not to be trusted. Check its "
+            "records, or sample by NUTS."
+        )
+    return failures
 
 
 def _worst(table: xr.Dataset, key: str, *, largest: bool) -> tuple[str, float]:

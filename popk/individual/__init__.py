@@ -2,6 +2,29 @@
 
 from popk.individual.advice import decide, individualise
 from popk.individual.decision import Trough
-from popk.individual.kernel import find_modes, patients_of, propose
+from popk.individual.kernel import (
+    Modes,
+    Patient,
+    Shape,
+    find_modes,
+    log_joint,
+    n_effects,
+    patients_of,
+    propose,
+    split_effects,
+)
 
-__all__ = ["Trough", "decide", "find_modes", "individualise", "patients_of", "propose"]
+__all__ = [
+    "Modes",
+    "Patient",
+    "Shape",
+    "Trough",
+    "decide",
+    "find_modes",
+    "individualise",
+    "log_joint",
+    "n_effects",
+    "patients_of",
+    "propose",
+    "split_effects",
+]

@@ -2,15 +2,15 @@
 
 For each of S draws of the population parameters, the log density of the standardised effects z
 (those of the patient's occasions included) given its data is maximised by damped Gauss-Newton steps
-with the structure's exact gradients, all S at once. A multivariate t around each mode then
-proposes, and importance weights correct: what comes out is the joint posterior of population
-parameters and random effects, and an unbiased estimate of each draw's marginal likelihood
-p(y | theta).
+with the structure's exact gradients, all S at once. Nodes spread evenly around each mode
+(`popk.individual.nodes`) then propose, and importance weights correct: what comes out is the joint
+posterior of population parameters and random effects, and an unbiased estimate of each draw's
+marginal likelihood p(y | theta).
 
 An observation beyond its limit cuts the posterior off on one side and says nothing on the other, so
 its curvature at the mode is too narrow for that other side. For a patient with such observations
-half of the proposals come from a second t, as wide as the quantified ones alone allow (a defensive
-mixture: Hesterberg, Technometrics 37:185, 1995).
+half of the nodes are spread as wide as the quantified ones alone allow (a defensive mixture:
+Hesterberg, Technometrics 37:185, 1995).
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, logsumexp
+from scipy.special import logsumexp
 
 from popk.dataset import Dataset
 from popk.design import design_of
+from popk.individual.nodes import draw_nodes, log_density
 from popk.observations import observations
 from popk.population import PopulationDraws
 from popk.statistics import NUMPY, Observed, innovations, prediction_slopes
@@ -34,7 +35,10 @@ __all__ = [
     "Modes",
     "Patient",
     "Proposals",
+    "Shape",
     "find_modes",
+    "log_joint",
+    "n_effects",
     "next_occasion",
     "patients_of",
     "propose",
@@ -43,7 +47,6 @@ __all__ = [
 
 type Floats = NDArray[np.float64]
 
-_FREEDOM = 5.0  # degrees of freedom of the proposals: heavier tails than the posterior
 _TOLERANCE = 1e-6  # of the log density
 _STEPS = 40
 _LONGEST = 3.0  # step in z, whose scale is 1: the approximation says little beyond
@@ -98,14 +101,27 @@ class Modes:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """How a patient's conditional posterior differs from the normal one that its mode suggests.
+
+    In coordinates y = L^T (z - mode), where L L^T is the precision at the mode, it has about the
+    mean ``centre`` (k) and the covariance F F^T, F = ``factor`` (k, k).
+    """
+
+    centre: Floats
+    factor: Floats
+
+
+@dataclass(frozen=True)
 class Proposals:
     """J proposals for each population draw, with their importance weights.
 
-    ``z`` (S, J, k); ``parameters`` (S, J, n_rows, m); ``log_weight`` (S, J), the log of likelihood
-    times prior over proposal density.
+    ``z`` (S, J, k), proposed with ``log_density`` (S, J); ``parameters`` (S, J, n_rows, m);
+    ``log_weight`` (S, J), the log of likelihood times prior over proposal density.
     """
 
     z: Floats
+    log_density: Floats
     parameters: Floats
     log_weight: Floats
 
@@ -115,8 +131,13 @@ class Proposals:
         return np.asarray(logsumexp(self.log_weight, axis=1) - np.log(self.log_weight.shape[1]))
 
 
-def patients_of(population: PopulationDraws, dataset: Dataset) -> list[Patient]:
-    """The patients of a dataset (whose fit to the model has been checked)."""
+def patients_of(
+    population: PopulationDraws, dataset: Dataset, *, threads: int | None = None
+) -> list[Patient]:
+    """The patients of a dataset (whose fit to the model has been checked).
+
+    Each is solved with at most so many ``threads``; all processors if None.
+    """
     model = population.model
     design = design_of(model, dataset)
     observed = observations(model, dataset, design.events)
@@ -129,7 +150,7 @@ def patients_of(population: PopulationDraws, dataset: Dataset) -> list[Patient]:
         values = {name: value[rows] for name, value in design.covariates.items()}
         mine, occasion = np.unique(design.occasion[rows], return_inverse=True)
         numbers = design.occasion_number[mine].tolist() if model.iov.effects else []
-        solver = Solver(model.structure, own)
+        solver = Solver(model.structure, own, threads=threads)
         switches = own.place[own.kind == ROW]
         last = int(switches[-1]) if len(switches) else 0
         found.append(Patient(subject, solver, part, values, occasion.ravel(), tuple(numbers), last))
@@ -137,17 +158,33 @@ def patients_of(population: PopulationDraws, dataset: Dataset) -> list[Patient]:
     return found
 
 
-def find_modes(population: PopulationDraws, patient: Patient) -> Modes:
-    """Conditional mode of z under every population draw, by damped Gauss-Newton steps."""
+def find_modes(
+    population: PopulationDraws,
+    patient: Patient,
+    *,
+    start: Floats | None = None,
+    steps: int = _STEPS,
+) -> Modes:
+    """Conditional mode of z under every population draw, by damped Gauss-Newton steps.
+
+    Parameters
+    ----------
+    population, patient
+        Whose modes.
+    start
+        Where to begin (S, k); zero if None.
+    steps
+        At most so many steps: near a good start, one is enough for what `propose` needs.
+    """
     expected = population.expected(patient.covariates)
     expected = np.broadcast_to(expected, (len(expected), len(patient.occasion), expected.shape[2]))
     size, k = population.size, n_effects(population, patient)
-    z = np.zeros((size, k))
+    z = np.zeros((size, k)) if start is None else start.copy()
     state = _density(population, patient, expected, z, np.arange(size))
     value, gradient, precision = state[:3]
     active = np.arange(size) if k else np.arange(0)
     damping = np.ones(size)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         if not len(active):
             break
         step = np.linalg.solve(precision[active], gradient[active][..., None])[..., 0]
@@ -239,6 +276,8 @@ def propose(
     *,
     each: int,
     rng: np.random.Generator,
+    shape: Shape | None = None,
+    common: bool = False,
 ) -> Proposals:
     """``each`` proposals around every mode, with importance weights.
 
@@ -250,43 +289,71 @@ def propose(
         Proposals per population draw, J.
     rng
         Random numbers.
+    shape
+        Of the conditional posterior, where it is known to differ from the normal one.
+    common
+        Use the same nodes for every population draw: their error is then a smooth function of the
+        population parameters.
     """
     size, k = modes.z.shape
     if k == 0:
         each = 1
-    normal = rng.standard_normal((size, each, k))
-    scale = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, (size, each, 1)))
     factors = [np.linalg.cholesky(modes.precision)]
     if patient.observed.status.any():
         factors.append(np.linalg.cholesky(modes.quantified))
-    # x = mode + L^-T t has precision L L^T.
-    t = normal * scale
-    shift = np.empty_like(t)
+    shift = np.empty((size, each, k))
+    share = [len(range(c, each, len(factors))) for c in range(len(factors))]
     for c, factor in enumerate(factors):
-        mine = np.swapaxes(t[:, c :: len(factors)], 1, 2)
-        solved = np.linalg.solve(np.swapaxes(factor, 1, 2), mine)
+        nodes = draw_nodes(size, share[c], k, rng, common=common)
+        if c == 0 and shape is not None:
+            nodes = shape.centre + nodes @ shape.factor.T
+        # x = mode + L^-T t has precision L L^T.
+        solved = np.linalg.solve(np.swapaxes(factor, 1, 2), np.swapaxes(nodes, 1, 2))
         shift[:, c :: len(factors)] = np.swapaxes(solved, 1, 2)
     z = modes.z[:, None, :] + shift
-    parts = np.stack([_log_t(shift, factor) for factor in factors])
-    share = [len(range(c, each, len(factors))) / each for c in range(len(factors))]
-    log_proposal = logsumexp(parts, axis=0, b=np.reshape(share, (-1, 1, 1)))
-    theta, _ = parameters_of(population, patient, modes.expected[:, None], z)
+    parts = [_log_proposal(shift, f, shape if c == 0 else None) for c, f in enumerate(factors)]
+    proposed = parts[0]
+    if len(parts) > 1:
+        proposed = logsumexp(parts, axis=0, b=np.reshape(share, (-1, 1, 1)) / each)
+    density, theta = log_joint(population, patient, modes.expected, z)
+    return Proposals(z, proposed, theta, density - proposed)
+
+
+def log_joint(
+    population: PopulationDraws, patient: Patient, expected: Floats, z: Floats
+) -> tuple[Floats, Floats]:
+    """Log density (S, J) of a patient's data and of z under each population draw.
+
+    Parameters
+    ----------
+    population, patient
+        S population draws, and whose data.
+    expected
+        The patient's parameters on their scales without random effects, (S, n_rows, m).
+    z
+        Standardised effects (S, J, k).
+
+    Returns
+    -------
+    The density, -inf where the likelihood is undefined, and the parameters (S, J, n_rows, m).
+    """
+    size, each, k = z.shape
+    theta, _ = parameters_of(population, patient, expected[:, None], z)
     prediction = patient.solver.ensemble(theta.reshape(size * each, *theta.shape[2:])).value
     sigma = {name: np.repeat(value, each, axis=0) for name, value in population.sigma.items()}
     likelihood = _likelihood(population, patient, prediction, sigma).reshape(size, each)
-    prior = -0.5 * (z**2).sum(axis=-1) - 0.5 * k * _LOG_TWO_PI
-    return Proposals(z, theta, likelihood + prior - (log_proposal if k else 0.0))
+    return likelihood - 0.5 * (z**2).sum(axis=-1) - 0.5 * k * _LOG_TWO_PI, theta
 
 
-def _log_t(shift: Floats, factor: Floats) -> Floats:
-    """Log density (S, J) of shifts (S, J, k) from the centre of a t with precision L L^T."""
-    k = shift.shape[-1]
-    distance = ((shift @ factor) ** 2).sum(axis=-1)
-    log_determinant = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
-    constant = gammaln((_FREEDOM + k) / 2) - gammaln(_FREEDOM / 2)
-    constant -= 0.5 * k * np.log(_FREEDOM * np.pi)
-    tail = 0.5 * (_FREEDOM + k) * np.log1p(distance / _FREEDOM)
-    return np.asarray(constant + log_determinant[:, None] - tail)
+def _log_proposal(shift: Floats, factor: Floats, shape: Shape | None) -> Floats:
+    """Log density (S, J) of shifts (S, J, k) from the mode, nodes with precision L L^T."""
+    log_determinant = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)[:, None]
+    y = shift @ factor
+    if shape is None:
+        return np.asarray(log_density(y) + log_determinant)
+    nodes = (y - shape.centre) @ np.linalg.inv(shape.factor).T
+    bent = np.log(np.diagonal(shape.factor)).sum()
+    return np.asarray(log_density(nodes) + log_determinant - bent)
 
 
 def _likelihood(

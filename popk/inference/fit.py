@@ -16,6 +16,7 @@ from popk.dataset import Dataset
 from popk.design import Design, check_fit
 from popk.diagnostics import convergence_table, judge
 from popk.individual import find_modes, patients_of, propose
+from popk.inference.marginal import Marginal
 from popk.inference.nuts import NUTS, Progress
 from popk.inference.progress import silent, terminal_progress
 from popk.model import PopModel, PopulationParameter
@@ -27,6 +28,7 @@ from popk.statistics import NUMPY, Coefficient
 __all__ = ["sample"]
 
 type Floats = NDArray[np.float64]
+type Method = NUTS | Marginal
 
 _PREDICTED = 400  # draws for which observations are simulated
 _MARGINAL = 400  # draws for which each subject's random effects are integrated out
@@ -37,7 +39,7 @@ _VERSIONS = ("popk", "pymc", "pytensor", "nutpie", "numba", "numpy", "xarray", "
 def sample(
     model: PopModel,
     dataset: Dataset,
-    method: NUTS | None = None,
+    method: Method | None = None,
     *,
     seed: int,
     progress: bool | Progress = True,
@@ -51,7 +53,7 @@ def sample(
     dataset
         The data, in the model's units.
     method
-        How to sample; `NUTS()` if None.
+        How to sample: `Marginal` or `NUTS`; `Marginal()` if None.
     seed
         Seed of all random numbers.
     progress
@@ -85,7 +87,7 @@ def sample(
     """
     began = time.perf_counter()
     check_seed(seed)
-    method = NUTS() if method is None else method
+    method = Marginal() if method is None else method
     if callable(progress):
         return _sample(model, dataset, method, seed, progress, began)
     with terminal_progress() if progress else silent() as report:
@@ -93,7 +95,7 @@ def sample(
 
 
 def _sample(
-    model: PopModel, dataset: Dataset, method: NUTS, seed: int, progress: Progress, began: float
+    model: PopModel, dataset: Dataset, method: Method, seed: int, progress: Progress, began: float
 ) -> xr.DataTree:
     design = check_fit(model, dataset)
     seeds = np.random.SeedSequence(seed).spawn(3)
@@ -103,6 +105,7 @@ def _sample(
     posterior = _described(model, posterior, design)
     fit = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
     fit.attrs = _provenance(model, dataset, method, seed)
+    fit.attrs["method_note"] = stats.attrs.get("instead", "")
     fit["prior"] = xr.DataTree(_prior(model, np.random.default_rng(seeds[0]), posterior))
     fit["data"] = xr.DataTree(dataset.to_xarray())
     for name, group in _observation_groups(fit, dataset, design, seeds[1]).items():
@@ -150,7 +153,7 @@ def _population(model: PopModel) -> list[PopulationParameter | Coefficient]:
 
 
 def _provenance(
-    model: PopModel, dataset: Dataset, method: NUTS, seed: int
+    model: PopModel, dataset: Dataset, method: Method, seed: int
 ) -> dict[str, str | int | float]:
     versions = {name: version(name) for name in _VERSIONS if name != "popk"}
     return {

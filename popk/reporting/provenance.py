@@ -15,6 +15,18 @@ __all__ = ["provenance_table", "verdict_facts"]
 
 def verdict_facts(verdict: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """The figures behind a verdict, each with the quantity that is worst."""
+    method: list[tuple[str, str]] = []
+    if verdict["ebfmi_min"] is not None:
+        method = [
+            ("divergences", f"{verdict['divergences']}"),
+            ("smallest E-BFMI", f"{verdict['ebfmi_min']:.2f}"),
+        ]
+    if verdict.get("khat") is not None:
+        worst = f"{verdict['khat_subject_max']:.2f} ({verdict['khat_subject_worst']})"
+        method += [
+            ("Pareto k-hat of the proposals", f"{verdict['khat']:.2f}"),
+            ("largest Pareto k-hat of a subject's integral", worst),
+        ]
     return (
         ("largest R-hat", f"{verdict['rhat_max']:.3f} ({verdict['rhat_worst']})"),
         (
@@ -25,8 +37,7 @@ def verdict_facts(verdict: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             "smallest tail ESS",
             f"{number(verdict['ess_tail_min'])} ({verdict['ess_tail_worst']})",
         ),
-        ("divergences", f"{verdict['divergences']}"),
-        ("smallest E-BFMI", f"{verdict['ebfmi_min']:.2f}"),
+        *method,
         ("chains × draws", f"{verdict['n_chains']} × {verdict['n_draws']}"),
     )
 
@@ -40,7 +51,7 @@ def provenance_table(fit: xr.DataTree) -> Table:
         ("Fingerprint of the model (SHA-256)", attrs["model_hash"]),
         ("Fingerprint of the data (SHA-256)", attrs["data_hash"]),
         ("Seed", f"{attrs['seed']}"),
-        ("Method", _method(json.loads(attrs["method"]))),
+        ("Method", _method(json.loads(attrs["method"]), attrs.get("method_note", ""))),
         ("Made", f"{attrs['created']} by popk {attrs['popk_version']}"),
         ("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())),
         (
@@ -53,6 +64,8 @@ def provenance_table(fit: xr.DataTree) -> Table:
     return Table("Where these numbers come from", ("What", "Value"), cells, texts=2)
 
 
-def _method(method: Mapping[str, Any]) -> str:
-    settings = [f"{k} {v}" for k, v in method.items() if k != "name" and v is not None]
-    return f"{method['name']}: {', '.join(settings)}"
+def _method(method: Mapping[str, Any], note: str) -> str:
+    settings = [
+        f"{k} {v}" for k, v in method.items() if k not in ("name", "otherwise") and v is not None
+    ]
+    return f"{method['name']}: {', '.join(settings)}" + (f". {note}" if note else "")

@@ -39,6 +39,8 @@ class Operations:
     equal: Callable[[Any, Any], Any]
     positions: Callable[[Any], Any]
     """0, 1, 2 … along a vector."""
+    all_zero: Callable[[Any], bool]
+    """Whether every element is known to be zero; of a symbol it is not."""
 
 
 def _log_t_cdf(z: Any, freedom: Any) -> Any:
@@ -60,6 +62,7 @@ NUMPY = Operations(
     log_t_cdf=_log_t_cdf,
     equal=np.equal,
     positions=lambda vector: np.arange(np.shape(vector)[0]),
+    all_zero=lambda vector: not np.any(vector),
 )
 
 
@@ -81,6 +84,7 @@ def pytensor_operations() -> Operations:
         log_t_cdf=_symbolic_log_t_cdf,
         equal=pt.eq,
         positions=lambda vector: pt.arange(pt.shape(vector)[0]),
+        all_zero=lambda vector: False,
     )
 
 

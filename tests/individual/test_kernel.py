@@ -105,7 +105,7 @@ def test_marginal_likelihood_is_the_integral_over_the_random_effects(fits, case)
     patient = patient_with(fits, population, OBSERVED[case])
     modes = find_modes(population, patient)
     rng = np.random.default_rng(4)
-    proposals = propose(population, patient, modes, each=40_000, rng=rng)
+    proposals = propose(population, patient, modes, each=4_096, rng=rng)
     exact = [
         np.log(on_grid(fits, population, s, OBSERVED[case])[1].sum())
         for s in range(population.size)

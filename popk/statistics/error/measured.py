@@ -134,6 +134,8 @@ class Measured(ResidualError):  # noqa: N818 - an error of measurement, not an e
         sd = self.sd(usual, sigma, ops)
         z, log_slope = self.standardised(observed, prediction, sigma, ops)
         quantified = self.log_density(z, sigma, ops) + log_slope
+        if ops.all_zero(observed.status) and not self._truncated:
+            return ops.where(usable, quantified, -np.inf)
         above = self.log_probability(-self._residual(observed.upper, usual, sd, ops), sigma, ops)
         below = self.log_probability(self._residual(observed.lower, usual, sd, ops), sigma, ops)
         if self._truncated:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from popk.errors import SettingError
 
@@ -44,6 +45,13 @@ class Prior(ABC):
     @abstractmethod
     def quantile(self, probability: Any) -> NDArray[np.float64]:
         """Value with each probability below it."""
+
+    @abstractmethod
+    def at_score(self, score: Any) -> NDArray[np.float64]:
+        """Value at each standard normal score: of a standard normal number it makes a draw.
+
+        The quantile at the score's normal probability, computed in both tails without loss.
+        """
 
     @property
     def median(self) -> float:
@@ -117,6 +125,12 @@ class Continuous(Prior):
     @override
     def quantile(self, probability: Any) -> NDArray[np.float64]:
         return np.asarray(self.exact.ppf(probability), dtype=np.float64)
+
+    @override
+    def at_score(self, score: Any) -> NDArray[np.float64]:
+        score, exact = np.asarray(score, dtype=np.float64), self.exact
+        tail = ndtr(-np.abs(score))
+        return np.asarray(np.where(score > 0, exact.isf(tail), exact.ppf(tail)))
 
 
 def number(where: str, name: str, value: object) -> float:

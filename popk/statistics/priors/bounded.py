@@ -154,6 +154,9 @@ class _LogitNormal:
     def ppf(self, probability: Any) -> Any:
         return expit(stats.norm.ppf(probability, self.mu, self.sd))
 
+    def isf(self, probability: Any) -> Any:
+        return expit(stats.norm.isf(probability, self.mu, self.sd))
+
     def rvs(self, *, size: int, random_state: np.random.Generator) -> Any:
         return expit(random_state.normal(self.mu, self.sd, size))
 

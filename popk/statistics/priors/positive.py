@@ -87,6 +87,10 @@ class LogNormal(Positive):
         return self.centre * np.exp(self.sd_log * rng.standard_normal(size))
 
     @override
+    def at_score(self, score: Any) -> NDArray[np.float64]:
+        return self.centre * np.exp(self.sd_log * np.asarray(score, dtype=np.float64))
+
+    @override
     def _flattened(self, factor: float) -> Prior:
         most = math.log1p(WIDEST_CV**2) / self.sd_log**2
         if factor > most:
@@ -231,6 +235,10 @@ class _FoldedT:
     def ppf(self, probability: Any) -> Any:
         upper = (1 + np.asarray(probability, dtype=np.float64)) / 2
         return stats.t.ppf(upper, self.freedom, scale=self.scale)
+
+    def isf(self, probability: Any) -> Any:
+        upper = np.asarray(probability, dtype=np.float64) / 2
+        return stats.t.isf(upper, self.freedom, scale=self.scale)
 
 
 def _check_scale(prior: Prior, name: str, value: object) -> None:

@@ -53,6 +53,10 @@ class Normal(Continuous):
         return rng.normal(self.mean, self.sd, size)
 
     @override
+    def at_score(self, score: Any) -> NDArray[np.float64]:
+        return self.mean + self.sd * np.asarray(score, dtype=np.float64)
+
+    @override
     def _flattened(self, factor: float) -> Prior:
         return Normal(self.mean, self.sd * math.sqrt(factor))
 
@@ -144,6 +148,10 @@ class Fixed(Prior):
     @override
     def quantile(self, probability: Any) -> NDArray[np.float64]:
         return np.full(np.shape(probability), float(self.value))
+
+    @override
+    def at_score(self, score: Any) -> NDArray[np.float64]:
+        return np.full(np.shape(score), float(self.value))
 
     @override
     def _flattened(self, factor: float) -> Prior:
