@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from popk.individual import Trough, decide, individualise
     from popk.inference import NUTS, Marginal, sample
     from popk.model import Card, ModelError, PopModel
+    from popk.nonmem import Imported, NonmemError, from_nonmem
     from popk.prediction import predict
     from popk.prior_prediction import prior_predictive
     from popk.regimen import Regimen
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         HalfStudentT,
         HeavyTails,
         Horseshoe,
+        LatentCovariate,
         LinearEffect,
         LinearScale,
         LogitNormal,
@@ -104,6 +106,7 @@ _HOMES = {
     "popk.individual": ("Trough", "decide", "individualise"),
     "popk.inference": ("NUTS", "Marginal", "sample"),
     "popk.model": ("Card", "ModelError", "PopModel"),
+    "popk.nonmem": ("Imported", "NonmemError", "from_nonmem"),
     "popk.prediction": ("predict",),
     "popk.prior_prediction": ("prior_predictive",),
     "popk.regimen": ("Regimen",),
@@ -132,6 +135,7 @@ _HOMES = {
         "Horseshoe",
         "IIV",
         "IOV",
+        "LatentCovariate",
         "LinearEffect",
         "LinearScale",
         "LogNormal",
@@ -201,7 +205,9 @@ __all__ = [
     "HalfStudentT",
     "HeavyTails",
     "Horseshoe",
+    "Imported",
     "IndirectResponse",
+    "LatentCovariate",
     "Linear",
     "LinearEffect",
     "LinearScale",
@@ -213,6 +219,7 @@ __all__ = [
     "Maturation",
     "MichaelisMenten",
     "ModelError",
+    "NonmemError",
     "Normal",
     "OneCompartment",
     "Output",
@@ -252,6 +259,7 @@ __all__ = [
     "flattened",
     "from_estimate",
     "from_interval",
+    "from_nonmem",
     "from_omega",
     "individualise",
     "load",

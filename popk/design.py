@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset, ParameterRows, Problems
+from popk.latent import Missing, check_latent, filled, measured, missing_of
 from popk.model import ModelError, PopModel
 from popk.observations import check_errors
 from popk.statistics import NUMPY, Fixed, Folds
@@ -40,7 +41,7 @@ class Design:
     rows
         The rows of individual parameters.
     covariates
-        Value of each covariate that the model uses, (n_rows).
+        Value of each covariate that the model uses, (n_rows); NaN where a latent one is missing.
     occasion
         The occasion of each row, (n_rows), counted from 0 over all subjects: a subject's occasions
         stand together, in the order of their rows. All 0 where the model has no variability
@@ -73,6 +74,19 @@ class Design:
     def outputs(self) -> tuple[int, ...]:
         """Indices of the structure's outputs that are read, ascending."""
         return tuple(np.unique(self.events.what[self.events.kind == OBSERVE]).tolist())
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """The latent covariates that are missing, with the subject."""
+        return missing_of(self.covariates, self.rows.subject)
+
+    def measured(self, model: PopModel) -> dict[str, Floats]:
+        """The measured values of each latent covariate of a model, one for each subject."""
+        return measured(model, self.covariates, self.first)
+
+    def filled(self, latent: Floats | None) -> dict[str, Floats]:
+        """The covariates with values (S, n_missing) for those that are missing."""
+        return filled(self.covariates, self.rows.subject, latent)
 
     @property
     def first(self) -> NDArray[np.int64]:
@@ -117,6 +131,7 @@ def design_of(model: PopModel, dataset: Dataset, *, everywhere: bool = False) ->
     """
     check_units(model, dataset)
     names, occasions = _used(model), bool(model.iov.effects)
+    check_latent(model, dataset, names)
     rows = dataset.parameter_rows(covariates=names, occasions=occasions)
     _check_covariates(model, dataset, rows)
     events = events_of(dataset, model.structure, everywhere=everywhere, rows=rows)
@@ -185,7 +200,11 @@ def _check_covariates(model: PopModel, dataset: Dataset, rows: ParameterRows) ->
     found: set[tuple[str, str, float]] = set()  # two effects of one covariate find the same fault
     for effect, name in ((e, name) for e in model.covariates for name in e.covariates):
         values, place = np.unique(table[name].values, return_inverse=True)
-        faults = {k: fault for k, v in enumerate(values) if (fault := effect.fault(name, float(v)))}
+        faults = {
+            k: fault
+            for k, v in enumerate(values)
+            if not np.isnan(v) and (fault := effect.fault(name, float(v)))
+        }
         for k in np.flatnonzero(np.isin(place, list(faults))).tolist():
             fault, value = faults[place[k]], float(values[place[k]])
             if (names[k], fault, value) in found:
@@ -198,7 +217,8 @@ def _check_covariates(model: PopModel, dataset: Dataset, rows: ParameterRows) ->
                 id=str(names[k]),
                 column=name,
             )
-        between = [v for v in np.unique(rows.covariates[name]) if effect.fault(name, float(v))]
+        inside = np.unique(rows.covariates[name].dropna())
+        between = [v for v in inside if effect.fault(name, float(v))]
         if between and not faults and ("", name, 0.0) not in found:
             found.add(("", name, 0.0))
             problems.error(
@@ -240,11 +260,13 @@ def _refuse_impossible_factors(model: PopModel, dataset: Dataset, design: Design
     """A factor that is not above zero at the prior medians leaves nowhere to start from."""
     problems = Problems("the data for this model")
     medians = {p.name: p.prior.median for p in model.parameters}
+    means = {one.covariate: one.mean.median for one in model.latent}
     for effect in model.covariates:
         if effect.always_positive:
             continue
         own = {c.name: c.value(medians, NUMPY) for c in effect.coefficients}
         values = {name: design.covariates[name] for name in effect.covariates}
+        values = {n: np.where(np.isnan(v), means.get(n, v), v) for n, v in values.items()}
         factor = effect.log_factor(values, own, NUMPY)
         bad = ~np.isfinite(np.broadcast_to(factor, design.rows.subject.shape))
         for row in np.flatnonzero(bad).tolist():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from popk.dataset import Dataset
 from popk.design import Design, check_fit
+from popk.forms import in_forms
+from popk.latent import covariate_variables
 from popk.model import PopModel
 from popk.observations import observations
 from popk.statistics import (
@@ -15,6 +18,7 @@ from popk.statistics import (
     Observed,
     Variability,
     adapted_effects,
+    check_forms,
     expected_parameters,
     individual_parameters,
     pytensor_operations,
@@ -31,7 +35,13 @@ __all__ = ["build"]
 _OBSERVED = Observed("dv", "lloq", "uloq", "cens", "output_of", "assay_of", "back", "since")
 
 
-def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Model:
+def build(
+    model: PopModel,
+    dataset: Dataset,
+    *,
+    adapted: bool = False,
+    forms: Mapping[str, str] | None = None,
+) -> pm.Model:
     """The PyMC model of a population model given data.
 
     An ordinary `pymc.Model`, to be sampled, inspected or extended as any other. Free variables:
@@ -41,7 +51,7 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
     the data. Observed: ``DV`` (observation), the log likelihood of each as its residual error has
     it. Events, covariates and observations are `pm.Data`. With variability between occasions there
     are ``z_occasion`` and ``kappa`` (occasion, occasion_effect) as well, for the occasions of all
-    subjects.
+    subjects; for latent covariates that are missing ``z_latent``, ``latent_covariates`` (missing).
 
     Where a covariate that the model uses changes within a subject, or the occasion does,
     ``parameters`` are those at the subject's first record, and ``row_parameters`` (row, parameter)
@@ -57,17 +67,20 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
         follows the data ``curvature`` and ``pull`` (`popk.statistics.adapted`; zero at first, where
         u = z), and signed SDs of the random effects. The posterior is the same. There are no
         ``row_parameters`` then: they follow from the others, and may be many.
+    forms
+        With `adapted`: effects that are ``"centred"`` (`popk.forms`) or ``"non-centred"`` instead.
 
     Raises
     ------
-    DataError, ModelError
+    DataError, ModelError, SettingError
         When the data do not fit the model: units, covariates, compartments, kinds of observation
-        without a residual error, or observations whose likelihood is undefined.
+        without a residual error, or observations whose likelihood is undefined; or forms do not.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     design = check_fit(model, dataset)
+    chosen = check_forms(model.iiv, forms or {}) if adapted else None
     ops = pytensor_operations()
     coords = {
         "subject": list(dataset.subjects),
@@ -81,11 +94,11 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
         coords["occasion"] = np.arange(len(design.occasion_subject))
         coords["occasion_effect"] = list(model.iov.effects)
     with pm.Model(coords=coords) as built:
-        population = _population(model, signed=adapted)
+        population = _population(model, chosen)
         rows = _Rows.of(design)
-        covariates = {
-            name: pm.Data(name, values, dims=rows.dim) for name, values in design.covariates.items()
-        }
+        covariates = covariate_variables(
+            model, design.covariates, design.rows.subject, dim=rows.dim, population=population
+        )
         names = model.structure.names
         expected = expected_parameters(
             model.scale_of,
@@ -100,7 +113,7 @@ def build(model: PopModel, dataset: Dataset, *, adapted: bool = False) -> pm.Mod
             pm.Deterministic(coefficient.name, coefficient.value(population, ops))
         shift: dict[int, Any] = {}
         if model.iiv.effects:
-            effects = _random_effects(model, population, expected, rows, adapted=adapted)
+            effects = _random_effects(model, population, expected, rows, chosen)
             effects = rows.spread(effects)
             for e, name in enumerate(model.iiv.effects):
                 shift |= {names.index(moved): effects[:, e] for moved in model.iiv.acts_on(name)}
@@ -161,21 +174,23 @@ class _Rows(NamedTuple):
         return table if self.subject is None else table[self.start]
 
 
-def _population(model: PopModel, *, signed: bool) -> dict[str, Any]:
+def _population(model: PopModel, forms: Mapping[str, str] | None) -> dict[str, Any]:
     """The population parameters of the model on the context stack, by name.
 
-    ``signed``: an SD with a half-normal (half-Cauchy, half-t) prior becomes the absolute value of a
-    normal (Cauchy, t) variable ``…_signed``, which takes its place. The posterior is the same
-    folded at zero, where the logarithm would have an endless tail for an SD that the data do not
-    tell from zero.
+    With forms, other than centred: an SD with a half-normal (half-Cauchy, half-t) prior becomes the
+    absolute value of a normal (Cauchy, t) variable ``…_signed``, which takes its place. The
+    posterior is the same folded at zero, where the logarithm would have an endless tail for an SD
+    that may be zero. Not for correlated effects, whose correlation a sign would turn round.
     """
     import pymc as pm
 
-    omegas = {model.iiv.omega_name(effect) for effect in model.iiv.effects}
+    correlated = {name for block in model.iiv.correlations for name in block.effects}
+    free = {n for n, form in (forms or {}).items() if form != "centred"} - correlated
+    omegas = {model.iiv.omega_name(effect) for effect in free}
     found: dict[str, Any] = {}
     for parameter in model.parameters:
         name, prior = parameter.name, parameter.prior
-        if signed and name in omegas and isinstance(prior, Half):
+        if name in omegas and isinstance(prior, Half):
             found[name] = prior.whole.variable(f"{name}_signed")
             pm.Deterministic(name, abs(found[name]))
         else:
@@ -284,32 +299,40 @@ def _random_effects(
     population: dict[str, Any],
     centre: list[Any],
     rows: _Rows,
-    *,
-    adapted: bool,
+    forms: Mapping[str, str] | None,
 ) -> Any:
     """``eta`` (subject, effect) of the model on the context stack.
 
-    ``centre`` are the parameters of the rows on their scales, without these effects.
+    ``centre`` are the parameters of the rows on their scales, without these effects; ``forms`` the
+    form of each in adapted coordinates (None: plain).
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     iiv, dims = model.iiv, ("subject", "effect")
-    if not adapted:
+    if forms is None:
         z = pm.Normal("z", dims=dims)
-    else:
-        context = pm.modelcontext(None)
-        n, m = len(context.coords["subject"]), len(model.structure.names)
-        curvature = pm.Data("curvature", np.zeros((n, m, m)))
-        pull = pm.Data("pull", np.zeros((n, m)))
-        by_row = curvature
-        if rows.subject is not None:
-            by_row = pm.Data("curvature_of_rows", np.zeros((len(context.coords["row"]), m, m)))
-        positions = [[*map(model.structure.names.index, iiv.acts_on(name))] for name in iiv.effects]
+        return pm.Deterministic("eta", _eta(model, population, z), dims=dims)
+    context = pm.modelcontext(None)
+    n, m = len(context.coords["subject"]), len(model.structure.names)
+    curvature = pm.Data("curvature", np.zeros((n, m, m)))
+    pull = pm.Data("pull", np.zeros((n, m)))
+    by_row = curvature
+    if rows.subject is not None:
+        by_row = pm.Data("curvature_of_rows", np.zeros((len(context.coords["row"]), m, m)))
+    positions = [[*map(model.structure.names.index, iiv.acts_on(name))] for name in iiv.effects]
+
+    def adapt(u: Any, mixing: Any, centre: Any, places: Any) -> Any:
         bent = [sum(by_row[:, p, q] * x for q, x in enumerate(centre)) for p in range(m)]
         residual = pull - rows.total(pt.stack(bent, axis=1))
-        u = pm.Normal("u", dims=dims)
-        z = _adapted(u, _mixing(iiv, population), residual, positions, curvature, "coordinates")
+        return _adapted(u, mixing, residual, places, curvature, "coordinates")
+
+    u, mixing = pm.Normal("u", dims=dims), _mixing(iiv, population)
+    if set(forms.values()) == {"adapted"}:
+        z = adapt(u, mixing, centre, positions)
+    else:
+        ways = rows.first, rows.spread
+        z = in_forms(u, mixing, centre, positions, forms=forms, ways=ways, adapt=adapt)
     return pm.Deterministic("eta", _eta(model, population, z), dims=dims)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from popk.dataset import Dataset
 from popk.design import Design
 from popk.errors import PopkError, SettingError
+from popk.latent import Missing
 from popk.model import PopModel
 from popk.statistics import NUMPY, Variability, expected_parameters, individual_parameters
 
@@ -251,24 +252,53 @@ class PopulationDraws:
         size = len(self.model.iov.effects)
         return self.kappa(rng.standard_normal((self.size, n_occasions, size)))
 
+    def latent(self, covariates: Sequence[str], z: Floats) -> Floats:
+        """Latent covariates from standardised effects z (S, ..., n), n of them, by name."""
+        lead = (self.size, *(1,) * (z.ndim - 2))
+        values = {name: value.reshape(lead) for name, value in self.values.items()}
+        known = {one.covariate: one for one in self.model.latent}
+        columns = [known[n].value(z[..., k], values, NUMPY) for k, n in enumerate(covariates)]
+        return np.stack(columns, axis=-1) if columns else np.zeros_like(z)
+
+    def new_latent(self, missing: Sequence[Missing], rng: np.random.Generator) -> Floats:
+        """Latent covariates (S, n_missing) of people never seen."""
+        names = [one.covariate for one in missing]
+        return self.latent(names, rng.standard_normal((self.size, len(names))))
+
+    def measured_density(self, design: Design) -> Floats:
+        """Log density (S) of the measured values of latent covariates, over all subjects.
+
+        It belongs to the posterior of the population beside each subject's marginal likelihood,
+        which is conditional on what was measured.
+        """
+        total = np.zeros(self.size)
+        values = {name: value[:, None] for name, value in self.values.items()}
+        found = design.measured(self.model)
+        for one in self.model.latent:
+            total += one.log_density(found[one.covariate], values, NUMPY).sum(axis=1)
+        return total
+
     def expected(self, covariates: Mapping[str, Floats]) -> Floats:
-        """Parameters on their scales without random effects (S, n_rows, n_parameters).
+        """Parameters on their scales without random effects (S, ..., n_rows, n_parameters).
 
         Parameters
         ----------
         covariates
-            Values (n_rows) of each covariate; a row is a subject, or one of a subject's rows.
+            Values (n_rows) of each covariate, or (S, ..., n_rows) where they differ between draws;
+            a row is a subject, or one of a subject's rows.
         """
         model = self.model
+        given = {name: np.asarray(value) for name, value in covariates.items()}
+        lead = (self.size, *(1,) * (max([2, *(v.ndim for v in given.values())]) - 1))
         columns = expected_parameters(
             model.scale_of,
             model.covariates,
-            population={name: value[:, None] for name, value in self.values.items()},
-            covariates={name: np.asarray(value)[None, :] for name, value in covariates.items()},
+            population={name: value.reshape(lead) for name, value in self.values.items()},
+            covariates=given,
             ops=NUMPY,
         )
-        n = max([1, *(len(value) for value in covariates.values())])
-        return np.stack([np.broadcast_to(c, (self.size, n)) for c in columns], axis=-1)
+        shape = np.broadcast_shapes(lead, *(value.shape for value in given.values()))
+        return np.stack([np.broadcast_to(c, shape) for c in columns], axis=-1)
 
     def parameters(self, expected: Floats, eta: Floats, kappa: Floats | None = None) -> Floats:
         """Individual parameters (S, ..., n_rows, n_parameters).
@@ -303,13 +333,20 @@ class PopulationDraws:
         scales = self.model.scale_of.values()
         return np.stack([scale.slope(theta[..., k]) for k, scale in enumerate(scales)], axis=-1)
 
-    def row_parameters(self, design: Design, eta: Floats, kappa: Floats | None = None) -> Floats:
+    def row_parameters(
+        self,
+        design: Design,
+        eta: Floats,
+        kappa: Floats | None = None,
+        latent: Floats | None = None,
+    ) -> Floats:
         """Individual parameters (S, n_rows, n_parameters) of a design's rows.
 
         ``eta`` is (S, n_subjects, n_effects) and ``kappa`` (S, n_occasions, n_occasion_effects):
         all rows of a subject share its random effects, all of an occasion those of the occasion.
+        ``latent`` (S, n_missing) are the covariates that are missing (`Design.missing`).
         """
-        expected = self.expected(design.covariates)
+        expected = self.expected(design.filled(latent))
         own = None if kappa is None else kappa[:, design.occasion]
         return self.parameters(expected, eta[:, design.rows.subject], own)
 
@@ -318,7 +355,9 @@ class PopulationDraws:
         eta, kappa = self.new_effects(design.events.n_subjects, rng), None
         if self.model.iov.effects:
             kappa = self.new_occasions(len(design.occasion_subject), rng)
-        return self.row_parameters(design, eta, kappa)
+        missing = design.missing
+        latent = self.new_latent(missing, rng) if missing else None
+        return self.row_parameters(design, eta, kappa, latent)
 
 
 def _mixed(factor: Floats, z: Floats) -> Floats:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset
 from popk.design import Design, design_of
+from popk.latent import latent_of
 from popk.model import PopModel
 from popk.observations import readings
 from popk.population import (
@@ -52,8 +53,9 @@ def predict(
     new_subjects
         False: each ID is a subject of the fit and keeps its random effects, whatever its doses and
         covariates are now; an occasion (OCC) that it had in the fit keeps those of the occasion,
-        another has new ones. True: the IDs are people never seen, even where they resemble the
-        fit's; their random effects are drawn afresh from the population for every draw.
+        another has new ones; a latent covariate that is missing is what the fit found. True: the
+        IDs are people never seen, even where they resemble the fit's; their random effects, and
+        latent covariates that are missing, are drawn afresh from the population for every draw.
     draws
         How many evenly spaced posterior draws to use; all if None.
     seed
@@ -92,10 +94,11 @@ def predict(
         theta = population.new_rows(design, rng)
     else:
         eta, kappa = _known_effects(fit, own, dataset, thinned(fit, draws)), None
+        latent = _known_covariates(fit, dataset, design, thinned(fit, draws))
         if model.iov.effects:
             new = population.new_occasions(len(design.occasion_subject), rng)
             kappa = _known_occasions(fit, dataset, design, thinned(fit, draws), new)
-        theta = population.row_parameters(design, eta, kappa)
+        theta = population.row_parameters(design, eta, kappa, latent)
     outputs = simulate_observations(
         population, theta, dataset, design, described=design_of(model, own).outputs, rng=rng
     )
@@ -195,6 +198,24 @@ def _known_effects(
             "(population prediction), or popk.individualise with their own data."
         )
     return effects_of(fit, dataset.subjects, chosen)
+
+
+def _known_covariates(
+    fit: xr.DataTree, dataset: Dataset, design: Design, chosen: NDArray[np.int64]
+) -> Floats | None:
+    """What the fit found of the covariates that are missing, (S, n_missing)."""
+    missing = [(one.covariate, dataset.subjects[one.subject]) for one in design.missing]
+    if not missing:
+        return None
+    found = latent_of(fit["posterior"].to_dataset(), missing, chosen)
+    unknown = [one for k, one in enumerate(missing) if np.isnan(found[:, k]).any()]
+    if unknown:
+        listed = ", ".join(f"{name} of ID {subject}" for name, subject in unknown[:5])
+        raise FitError(
+            f"{listed} is missing in these data, but was measured in the fit's; give the value "
+            "that was measured."
+        )
+    return found
 
 
 def _known_occasions(

@@ -136,7 +136,9 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
     eta = population.new_effects(data.n_subjects, rng).reshape(shape)
     if model.iov.effects:
         kappa = population.new_occasions(len(design.occasion_subject), rng)
-    theta = population.row_parameters(design, eta.reshape(chains * draws, *shape[2:]), kappa)
+    latent = population.new_latent(design.missing, rng) if design.missing else None
+    flat = eta.reshape(chains * draws, *shape[2:])
+    theta = population.row_parameters(design, flat, kappa, latent)
     theta = theta[:, design.first]
     variables = {
         p.name: (
@@ -166,6 +168,12 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
         coords["occasion_subject"] = ("occasion", owner)
         coords["occasion_number"] = ("occasion", design.occasion_number)
         coords["occasion_effect"] = list(model.iov.effects)
+    if latent is not None:
+        dims = ("chain", "draw", "missing")
+        variables["latent_covariates"] = (dims, latent.reshape(chains, draws, -1))
+        names, positions = zip(*design.missing, strict=True)
+        coords["missing_covariate"] = ("missing", list(names))
+        coords["missing_subject"] = ("missing", np.array(data.subjects)[list(positions)])
     posterior = xr.Dataset(variables, coords=coords)
     tree = xr.DataTree.from_dict({"posterior": posterior, "data": data.to_xarray()})
     tree.attrs = {

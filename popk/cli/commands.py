@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from popk.cli.conversion import import_nonmem
 from popk.cli.models import find_model, list_models
 from popk.cli.options import CommandError, Reading, Sampling, parse_weeks, read
 from popk.cli.output import (
@@ -55,6 +56,7 @@ app = App(
     "interval. Research software, not a medical device.",
     suppress_keyboard_interrupt=False,
 )
+app.command(import_nonmem)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,8 +97,9 @@ def models(model: str | None = None) -> None:
     Parameters
     ----------
     model
-        Name of a model that comes with popk (natalizumab), or a Python file that defines
-        `model`; FILE.py:NAME takes another name from it. Without it the models are listed
+        Name of a model that comes with popk (natalizumab), a JSON file of one, or a Python file
+        that defines `model`; FILE.py:NAME takes another name from it. Without it the models are
+        listed
     """
     console = open_console()
     if model is None:
@@ -147,8 +150,8 @@ def check_priors(
     Parameters
     ----------
     model
-        Name of a model that comes with popk (natalizumab), or a Python file that defines
-        `model`; FILE.py:NAME takes another name from it
+        Name of a model that comes with popk (natalizumab), a JSON file of one, or a Python file
+        that defines `model`; FILE.py:NAME takes another name from it
     data
         Comma-separated event table with NONMEM column names
     draws
@@ -181,8 +184,8 @@ def fit(
     Parameters
     ----------
     model
-        Name of a model that comes with popk (natalizumab), or a Python file that defines
-        `model`; FILE.py:NAME takes another name from it
+        Name of a model that comes with popk (natalizumab), a JSON file of one, or a Python file
+        that defines `model`; FILE.py:NAME takes another name from it
     data
         Comma-separated event table with NONMEM column names
     out

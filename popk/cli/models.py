@@ -15,9 +15,21 @@ __all__ = ["find_model", "list_models"]
 
 
 def find_model(name: str) -> PopModel:
-    """The model a user named: one that comes with popk, or an attribute of a Python file."""
+    """The model a user named: one that comes with popk, one in a JSON file or in a Python file.
+
+    Raises
+    ------
+    CommandError
+        When there is none.
+    ModelError
+        When a JSON file does not hold one.
+    """
     from popk.model import PopModel
 
+    if name.endswith(".json"):
+        if not Path(name).is_file():
+            raise CommandError(f"There is no model file {name}.")
+        return PopModel.from_json(Path(name).read_text(encoding="utf-8"))
     file, _, attribute = name.rpartition(":") if ".py:" in name else (name, "", "model")
     found = _from_file(Path(file), attribute) if file.endswith(".py") else _shipped(name)
     if not isinstance(found, PopModel):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from popk.dataset import Dataset
     from popk.inference import NUTS
 
-__all__ = ["CommandError", "Reading", "Sampling", "parse_weeks", "read"]
+__all__ = ["CommandError", "Reading", "Sampling", "parse_units", "parse_weeks", "read"]
 
 
 class CommandError(PopkError):
@@ -53,7 +53,8 @@ class Reading:
         list[str] | None,
         Parameter(
             help="What stands in for a covariate of which nothing is known in a subject: "
-            "ALB=median (of the other subjects in the file) or WT=70; repeatable",
+            "ALB=median (of the other subjects in the file), WT=70, or WT=model (a model with the "
+            "latent covariate WT estimates it); repeatable",
             negative="",
         ),
     ] = None
@@ -90,7 +91,7 @@ def read(
     from popk.dataset import read_dataset
 
     if reading.units is not None:
-        units = _pairs("--units", reading.units.split(","))
+        units = parse_units(reading.units)
     columns = _pairs("--column", reading.column or [])
     rule = carry if reading.carry is None else reading.carry
     missing = _pairs("--missing", reading.missing or [])
@@ -102,6 +103,11 @@ def read(
         carry=rule,
         missing={name: _number_or_text(value) for name, value in missing.items()},
     )
+
+
+def parse_units(text: str) -> dict[str, str]:
+    """Units by name from ``time=d,amount=mg,concentration=mg/L,WT=kg``."""
+    return _pairs("--units", text.split(","))
 
 
 def _number_or_text(value: str) -> str | float:

@@ -85,7 +85,7 @@ def _refuse_change(records: Records, name: str) -> None:
     column = records[name]
     for places in records.subjects().values():
         known = places[column.usable[places]]
-        for k in np.flatnonzero(np.diff(column.values[known])):
+        for k in np.flatnonzero(np.nan_to_num(np.diff(column.values[known]))):
             before, at = known[k], known[k + 1]
             records.report(
                 int(at),

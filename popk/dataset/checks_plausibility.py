@@ -35,11 +35,12 @@ def _apparent_volumes(records: Records, log_dv: bool) -> FloatArray:
     measured &= records["DVID"].filled(1) == 1
     doses = records.gives_dose & (records["AMT"].values > 0)
     found = []
+    weighed = _weighed(records)
     for places in records.subjects().values():
         amount = records["AMT"].values[places[doses[places]]]
         concentration = dv[places[measured[places]]]
         if amount.size and concentration.size:
-            kilograms = _weight(records, int(places[0]))
+            kilograms = _weight(records, int(places[0])) if weighed else None
             found.append(litres * amount.max() / concentration.max() / (kilograms or 1.0))
     return np.array(found, dtype=np.float64)
 
@@ -52,11 +53,17 @@ def _weight(records: Records, at: int) -> float | None:
     return scale * float(records["WT"].values[at])
 
 
+def _weighed(records: Records) -> bool:
+    """Whether the weight of every subject is known."""
+    first = (int(places[0]) for places in records.subjects().values())
+    return all(_weight(records, at) is not None for at in first)
+
+
 def _check_scale(records: Records, log_dv: bool) -> None:
     if records.units.litres is None:
         return
     volumes = _apparent_volumes(records, log_dv)
-    weighed = _weight(records, 0) is not None
+    weighed = _weighed(records)
     low, high = _PER_KG if weighed else _LITRES
     unit = "L/kg" if weighed else "L"
     if not volumes.size:

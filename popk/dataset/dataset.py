@@ -17,7 +17,7 @@ import xarray as xr
 
 from popk.dataset.carry import carry_choices, check_carry
 from popk.dataset.columns import COLUMNS
-from popk.dataset.missing import Imputed
+from popk.dataset.missing import MODEL, Imputed
 from popk.dataset.parameter_rows import ParameterRows, rows_of
 from popk.dataset.problems import DataError, Problem
 from popk.dataset.records import BoolArray
@@ -59,7 +59,8 @@ class Dataset:
         How a covariate that changes within a subject holds between records (see
         :func:`popk.read_dataset`); with None every covariate is constant within a subject.
     imputed
-        Covariates that are missing in a subject and what stands in their place.
+        Covariates that are missing in a subject and what stands in their place; those left to a
+        model are NaN in the table.
 
     Raises
     ------
@@ -320,7 +321,7 @@ def _some(subjects: tuple[str, ...], most: int = 10) -> str:
 def _changes(dataset: Dataset, name: str) -> BoolArray:
     """Records whose covariate is not that of the subject's previous record."""
     values = dataset.table[name].values
-    changed = np.concatenate([[False], values[1:] != values[:-1]])
+    changed = np.concatenate([[False], np.nan_to_num(values[1:]) != np.nan_to_num(values[:-1])])
     changed[dataset.starts] = False
     return changed
 
@@ -336,7 +337,8 @@ def _check_subjects(dataset: Dataset) -> None:
             "Put all records of one subject together.",
         )
     for name in dataset.covariates:
-        absent = ~np.isfinite(table[name].values)
+        left = [one.id for one in dataset.imputed if one.column == name and one.rule == MODEL]
+        absent = ~np.isfinite(table[name].values) & ~np.isin(table["ID"].values, left)
         changed = _changes(dataset, name) if dataset.carry is None else np.zeros_like(absent)
         rule = f"Set carry: {carry_choices()}."
         for wrong, finding, remedy in (

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from popk.dataset.checks_subjects import must_be_positive
 from popk.dataset.records import Records
 from popk.errors import SettingError
 from popk.units import Units
 
-__all__ = ["MEDIAN", "Imputed", "check_missing", "impute"]
+__all__ = ["MEDIAN", "MODEL", "Imputed", "check_missing", "impute"]
 
 MEDIAN = "median"
+MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
 class Imputed:
     """A value that stands in for one that is missing in all records of a subject.
 
-    ``rule`` is ``"median"`` (of the subjects' first known values) or ``"constant"``.
+    ``rule`` is ``"median"`` (of the subjects' first known values), ``"constant"``, or ``"model"``:
+    then nothing stands in (``value`` is None, the table has NaN), and a model estimates it.
     """
 
     id: str
     column: str
-    value: float
+    value: float | None
     rule: str
 
 
@@ -55,22 +58,25 @@ def check_missing(
                 f"{', '.join(covariates) or 'none'}."
             )
         number = isinstance(rule, int | float | np.number) and not isinstance(rule, bool)
-        if rule != MEDIAN and not (number and math.isfinite(float(rule))):
+        named = rule in (MEDIAN, MODEL)
+        if not named and not (number and math.isfinite(float(rule))):
             raise SettingError(
                 f'missing says {rule!r} for {name}; expected "median" (of the subjects whose value '
-                "is known) or a number in its unit."
+                'is known), "model" (a model with the latent covariate estimates it) or a number '
+                "in its unit."
             )
-        if rule != MEDIAN and must_be_positive(units, name) and float(rule) <= 0:
+        if not named and must_be_positive(units, name) and float(rule) <= 0:
             raise SettingError(
                 f"missing says {rule!r} for {name} ({units.covariate(name)}); it must be positive."
             )
-    return {n: MEDIAN if rule == MEDIAN else float(rule) for n, rule in missing.items()}
+    return {n: r if isinstance(r, str) else float(r) for n, r in missing.items()}
 
 
 def impute(records: Records, missing: Mapping[str, str | float]) -> tuple[Imputed, ...]:
     """Fill the covariates of subjects of whom nothing is known, and warn of each.
 
-    A subject whose value is known at some records is left to the carry rule.
+    What is left to a model stays NaN, no longer counted as missing. A subject whose value is known
+    at some records is left to the carry rule.
     """
     found: list[Imputed] = []
     for name, rule in missing.items():
@@ -90,6 +96,9 @@ def impute(records: Records, missing: Mapping[str, str | float]) -> tuple[Impute
                 f"Give a number in {unit} with missing, or leave {name} out.",
                 column=name,
             )
+            continue
+        if rule == MODEL:
+            found += _left_to_model(records, name, blank)
             continue
         value = float(np.median(known)) if rule == MEDIAN else float(rule)
         source = (
@@ -112,3 +121,20 @@ def impute(records: Records, missing: Mapping[str, str | float]) -> tuple[Impute
             )
             found.append(Imputed(subject, name, value, MEDIAN if rule == MEDIAN else "constant"))
     return tuple(found)
+
+
+def _left_to_model(
+    records: Records, name: str, blank: Mapping[str, npt.NDArray[np.int64]]
+) -> Iterator[Imputed]:
+    """Nothing is put in the place of what a model is to estimate."""
+    for subject, places in blank.items():
+        records[name].missing[places] = False
+        count = f"all {len(places)} records" if len(places) > 1 else "the only record"
+        records.problems.warn(
+            f"{name} is missing in {count} of the subject; it is left to the model.",
+            f"Use a model with the latent covariate {name}, or give the value if it was measured.",
+            row=records.rows[int(places[0])],
+            id=subject,
+            column=name,
+        )
+        yield Imputed(subject, name, None, MODEL)

@@ -103,7 +103,7 @@ def rows_of(
     columns
         TIME and EVID, and OCC if occasions count, (n_records) each.
     covariates
-        The covariates, (n_records) each, without missing values.
+        The covariates, (n_records) each; NaN in all records of a subject where it is not known.
     starts
         Position of each subject's first record, (n_subjects).
     carry
@@ -113,7 +113,9 @@ def rows_of(
     """
     size = len(columns["TIME"])
     occasion = columns.get("OCC", np.ones(size, dtype=np.int64))
-    stacked = [*covariates.values(), occasion]
+    # NaN throughout a subject: one value that is not known.
+    blank = {name: np.isnan(column[starts]) for name, column in covariates.items()}
+    stacked = [*map(np.nan_to_num, covariates.values()), occasion]
     changed = np.zeros(size, dtype=bool)
     for column in stacked:
         changed[1:] |= column[1:] != column[:-1]
@@ -128,6 +130,8 @@ def rows_of(
         found = _constant(stacked, starts, subject)
     frame = pd.DataFrame(dict(zip(covariates, found.columns, strict=False)))
     frame = frame.reindex(pd.RangeIndex(len(found.subject)))
+    for name, absent in blank.items():
+        frame.loc[absent[found.subject], name] = np.nan
     frame.attrs["units"] = dict(units)
     return ParameterRows(
         np.searchsorted(found.subject, np.arange(len(starts) + 1)).astype(np.int64),

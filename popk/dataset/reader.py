@@ -81,7 +81,8 @@ def read_dataset(
         ``"median"`` of the first known values of the other subjects, or a number in its unit:
         ``{"ALB": "median", "WT": 70.0}``. Each use is a warning and part of the fingerprint. A
         covariate without a rule must be known. A single value in the place of an unknown one
-        leaves its uncertainty out.
+        leaves its uncertainty out; ``"model"`` leaves the value NaN, for a model that estimates it
+        (`popk.LatentCovariate`).
 
     Returns
     -------

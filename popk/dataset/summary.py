@@ -37,13 +37,19 @@ def _entries(dataset: Dataset) -> list[tuple[str, str]]:
     covariates, varying = dataset.covariate_table(), dataset.varying
     for name in dataset.covariates:
         unit = dataset.units.covariate(name) or "1"
-        values = covariates[name].to_numpy()
-        median, span = f"{np.median(values):g}", _range(dataset.table[name].values, unit)
+        values, every = covariates[name].to_numpy(), dataset.table[name].values
+        lacking = np.isnan(values).sum()
+        if lacking == len(values):
+            entries.append((name, "not known of any subject"))
+            continue
+        median, span = f"{np.nanmedian(values):g}", _range(every[~np.isnan(every)], unit)
         text = f"median {median}, {span}"
         if name in varying:
             text = (
                 f"changes within subjects ({dataset.carry}), {span}, median at the start {median}"
             )
+        if lacking:
+            text += f"; left to the model in {lacking} subject{'s' if lacking > 1 else ''}"
         entries.append((name, text))
     for name, what in (
         ("OCC", "occasions"),

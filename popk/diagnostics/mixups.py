@@ -141,7 +141,7 @@ def _weights(model: PopModel, dataset: Dataset) -> Iterator[Mixup]:
         if isinstance(reference, bool) or not isinstance(reference, int | float) or reference <= 0:
             continue
         seen.add(name)
-        middle = float(np.median(dataset.covariate_table()[name])) / reference
+        middle = float(dataset.covariate_table()[name].median()) / reference
         for true, size in _IN_KG.items():
             factor = size / _IN_KG[unit]
             if middle > _HEAVY and 1 / _NEAR < middle * factor < _NEAR:

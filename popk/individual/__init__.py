@@ -13,6 +13,7 @@ from popk.individual.kernel import (
     propose,
     split_effects,
 )
+from popk.individual.latent import expected_of
 
 __all__ = [
     "Modes",
@@ -20,6 +21,7 @@ __all__ = [
     "Shape",
     "Trough",
     "decide",
+    "expected_of",
     "find_modes",
     "individualise",
     "log_joint",

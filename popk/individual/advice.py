@@ -25,6 +25,7 @@ from popk.individual.posterior import (
     patient_posterior,
     patient_seed,
 )
+from popk.individual.unmeasured import unmeasured
 from popk.model import ModelError, PopModel
 from popk.population import PopulationDraws, check_seed, dataset_of, model_of, thinned
 from popk.units import Units
@@ -42,7 +43,7 @@ STATEMENT = (
 
 _CURVE_POINTS = 90
 _ABOUT = ("source", "n_observations", "n_blq", "last_dose", "last_dose_time", "usual_interval",
-          "khat", "ess", "reliable", "note")  # fmt: skip
+          "khat", "ess", "reliable", "note", "unmeasured")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def individualise(  # noqa: PLR0913
     forecast is of what the fit's data observe, if a concentration, or else of the structure's
     first output. A patient's ``reliable`` is 0 where the
     result should not be used, and ``note`` says why; the numbers are NaN where there are none.
+    A latent covariate that is missing is integrated over, which ``unmeasured`` says in a sentence.
     ``curve`` has as many points as the patient with the most needs, NaN (``time`` too) after a
     patient's own.
 
@@ -303,6 +305,7 @@ def _one(
         "ess": posterior.ess,
         "reliable": int(not note),
         "note": note,
+        "unmeasured": unmeasured(model, posterior, observed=present.n_observations > 0),
         **present.covariates,
     }
     return xr.Dataset(

@@ -24,6 +24,7 @@ from scipy.special import logsumexp
 
 from popk.dataset import Dataset
 from popk.design import design_of
+from popk.individual.latent import by_latent, expected_of
 from popk.individual.nodes import draw_nodes, log_density
 from popk.observations import observations
 from popk.population import PopulationDraws
@@ -66,7 +67,8 @@ class Patient:
     observed
         Observations; may be empty.
     covariates
-        Value of each covariate that the model uses, (n_rows): more than one row where they change.
+        Value of each covariate that the model uses, (n_rows): more than one row where they change;
+        NaN where a latent one is missing.
     occasion
         Occasion of each row, (n_rows), counted from 0.
     numbers
@@ -78,20 +80,25 @@ class Patient:
     subject: str
     solver: Solver
     observed: Observed
-    covariates: Mapping[str, Floats]
+    covariates: dict[str, Floats]
     occasion: NDArray[np.int64]
     numbers: tuple[int, ...] = ()
     last_row: int = 0
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of the latent covariates that are missing: each has one of the last effects."""
+        return tuple(name for name, value in self.covariates.items() if np.isnan(value).any())
 
 
 @dataclass(frozen=True)
 class Modes:
     """Conditional modes of a patient's z under each population draw.
 
-    ``z`` (S, k), those between subjects first and then those of each occasion; ``precision``
-    (S, k, k), the Gauss-Newton curvature there, and ``quantified`` (S, k, k), the same without
-    observations beyond their limit; ``expected`` (S, n_rows, m), the parameters on their scales
-    without random effects.
+    ``z`` (S, k), those between subjects first, then those of each occasion, then the latent
+    covariates; ``precision`` (S, k, k), the Gauss-Newton curvature there, and ``quantified``
+    (S, k, k), the same without observations beyond their limit; ``expected`` (S, n_rows, m), the
+    parameters on their scales without random effects (latent covariates at the mode).
     """
 
     z: Floats
@@ -127,7 +134,11 @@ class Proposals:
 
     @property
     def log_marginal(self) -> Floats:
-        """Log of the estimated marginal likelihood p(y | theta) of each draw (S)."""
+        """Log of the estimated marginal likelihood p(y | theta) of each draw (S).
+
+        It is conditional on the covariates that were measured, whose own density, where they are
+        latent in others, is `popk.population.PopulationDraws.measured_density`.
+        """
         return np.asarray(logsumexp(self.log_weight, axis=1) - np.log(self.log_weight.shape[1]))
 
 
@@ -176,10 +187,9 @@ def find_modes(
     steps
         At most so many steps: near a good start, one is enough for what `propose` needs.
     """
-    expected = population.expected(patient.covariates)
-    expected = np.broadcast_to(expected, (len(expected), len(patient.occasion), expected.shape[2]))
     size, k = population.size, n_effects(population, patient)
     z = np.zeros((size, k)) if start is None else start.copy()
+    expected = expected_of(population, patient, z)
     state = _density(population, patient, expected, z, np.arange(size))
     value, gradient, precision = state[:3]
     active = np.arange(size) if k else np.arange(0)
@@ -203,13 +213,15 @@ def find_modes(
         damping[taken] = np.minimum(2 * damping[taken], 1.0)
         damping[active[~better]] *= 0.25
         active = active[(gain > _TOLERANCE) & (damping[active] > 1e-6)]
+    expected = expected_of(population, patient, z) if patient.missing else expected
     return Modes(z, precision, state[3], expected)
 
 
 def n_effects(population: PopulationDraws, patient: Patient) -> int:
-    """Number of a patient's random effects, those of its occasions included."""
+    """Number of a patient's random effects, of its occasions' and of its latent covariates."""
     model = population.model
-    return len(model.iiv.effects) + len(patient.numbers) * len(model.iov.effects)
+    own = len(model.iiv.effects) + len(patient.numbers) * len(model.iov.effects)
+    return own + len(patient.missing)
 
 
 def split_effects(
@@ -221,10 +233,11 @@ def split_effects(
     """
     model = population.model
     k = len(model.iiv.effects)
+    end = z.shape[-1] - len(patient.missing)
     if not patient.numbers:
-        return z, None
+        return z[..., :end], None
     shape = (*z.shape[:-1], len(patient.numbers), len(model.iov.effects))
-    return z[..., :k], z[..., k:].reshape(shape)
+    return z[..., :k], z[..., k:end].reshape(shape)
 
 
 def parameters_of(
@@ -232,9 +245,12 @@ def parameters_of(
 ) -> tuple[Floats, Floats]:
     """A patient's parameters (S, ..., n_rows, m) for standardised effects z (S, ..., k).
 
-    ``expected`` is (S, ..., n_rows, m). Also returns the slopes of the effects between subjects,
-    (S, ..., n_effects), see `popk.population.PopulationDraws.eta`.
+    ``expected`` is (S, ..., n_rows, m), computed anew for a patient with latent covariates. Also
+    returns the slopes of the effects between subjects, (S, ..., n_effects), see
+    `popk.population.PopulationDraws.eta`.
     """
+    if patient.missing:
+        expected = expected_of(population, patient, z)
     own, occasions = split_effects(population, patient, z)
     eta, slope = population.eta(own)
     kappa = None
@@ -388,6 +404,8 @@ def _density(
     by_theta = by_row.reshape(*prediction.shape, *theta.shape[1:])
     by_phi = by_theta * chosen.slopes(theta)[:, None]  # (S, n_observations, n_rows, m)
     by_z = _by_effects(chosen, patient, by_phi, bent)
+    if patient.missing:
+        by_z = np.concatenate([by_z, by_latent(chosen, patient, by_phi, z)], axis=-1)
     by_z = np.where(np.isfinite(by_z), by_z, 0.0)
     gradient = np.einsum("so,sok->sk", slope, by_z) - z
     new = innovations(model.error, patient.observed, prediction, sigma, by_z)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,8 @@ from popk.individual.kernel import (
     propose,
     split_effects,
 )
+from popk.individual.latent import expected_of, latent_covariates
+from popk.latent import latent_of
 from popk.population import PopulationDraws, effects_of, occasion_effects_of
 
 __all__ = [
@@ -50,7 +53,8 @@ class PatientPosterior:
     variability between them; ``draw`` (n_samples), the population draw that each goes with;
     ``khat`` and ``ess`` of the importance weights (NaN where none were used); ``reliable`` says
     whether they allow the result to be used, and ``note`` why not, in a sentence.
-    Where no parameter values explain the patient's data at all, the parameters are NaN.
+    Where no parameter values explain the patient's data at all, the parameters are NaN. ``latent``
+    has the draws (n_samples) of each covariate that is missing, by name.
     """
 
     parameters: Floats
@@ -59,6 +63,7 @@ class PatientPosterior:
     ess: float
     reliable: bool
     note: str = ""
+    latent: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def patient_seed(seed: int, subject: str) -> np.random.Generator:
@@ -100,21 +105,25 @@ def patient_posterior(
         n_rows = proposals.parameters.shape[2] + bool(patient.numbers)
         nowhere = np.full((samples, n_rows, proposals.parameters.shape[3]), np.nan)
         none = np.zeros(samples, dtype=np.int64)
-        return PatientPosterior(nowhere, none, float("nan"), 0.0, False, _IMPOSSIBLE)
+        unknown = {name: np.full(samples, np.nan) for name in patient.missing}
+        return PatientPosterior(nowhere, none, float("nan"), 0.0, False, _IMPOSSIBLE, unknown)
     reliable = bool(_usable(khat, ess))
     weight = np.exp(log_weight - log_weight[finite].max())
     chosen = _systematic(weight / weight.sum(), samples, rng)
     each = proposals.log_weight.shape[1]
     flat = proposals.parameters.reshape(len(log_weight), *proposals.parameters.shape[2:])
     parameters, draw = flat[chosen], chosen // each
+    sampled, z = population.taken(draw), proposals.z.reshape(len(flat), -1)[chosen]
+    latent = latent_covariates(sampled, patient, z).T
     if patient.numbers:
-        sampled = population.taken(draw)
-        own, _ = split_effects(sampled, patient, proposals.z.reshape(len(flat), -1)[chosen])
+        own, _ = split_effects(sampled, patient, z)
         eta, _ = sampled.eta(own)
-        coming = next_occasion(sampled, patient, modes.expected[draw], eta, rng)
+        expected = expected_of(sampled, patient, z) if patient.missing else modes.expected[draw]
+        coming = next_occasion(sampled, patient, expected, eta, rng)
         parameters = np.concatenate([parameters, coming], axis=1)
     note = "" if reliable else _poor(khat, ess)
-    return PatientPosterior(parameters, draw, khat, ess, reliable, note)
+    values = dict(zip(patient.missing, latent, strict=True))
+    return PatientPosterior(parameters, draw, khat, ess, reliable, note, values)
 
 
 def cohort_posterior(
@@ -137,12 +146,17 @@ def cohort_posterior(
         Random numbers for occasions to come.
     """
     effective = float(len(np.unique(chosen)))
+    missing = [(name, patient.subject) for name in patient.missing]
+    latent = latent_of(fit["posterior"].to_dataset(), missing, chosen).T
+    known = dict(zip(patient.missing, latent, strict=True))
     if len(patient.occasion) == 1 and not patient.numbers:
         values = fit["posterior"]["parameters"].sel(subject=patient.subject)
         flat = values.transpose("chain", "draw", "parameter").values.reshape(-1, values.shape[-1])
-        return PatientPosterior(flat[chosen][:, None, :], chosen, float("nan"), effective, True)
+        flat = flat[chosen][:, None, :]
+        return PatientPosterior(flat, chosen, float("nan"), effective, True, latent=known)
     population = PopulationDraws.of(fit).taken(chosen)
-    expected = population.expected(patient.covariates)
+    given = patient.covariates | {name: value[:, None] for name, value in known.items()}
+    expected = population.expected(given)
     expected = np.broadcast_to(expected, (len(chosen), len(patient.occasion), expected.shape[2]))
     eta, kappa = effects_of(fit, [patient.subject], chosen), None
     if patient.numbers:
@@ -152,7 +166,7 @@ def cohort_posterior(
     if patient.numbers:
         coming = next_occasion(population, patient, expected, eta[:, 0], rng)
         parameters = np.concatenate([parameters, coming], axis=1)
-    return PatientPosterior(parameters, chosen, float("nan"), effective, True)
+    return PatientPosterior(parameters, chosen, float("nan"), effective, True, latent=known)
 
 
 def _quality(proposals: Proposals) -> tuple[float, float]:

@@ -42,7 +42,8 @@ def approximate_likelihood(
         What is fitted to what.
     draws
         Points to average over, each with the population parameters and, where there are random
-        effects, ``eta`` (n_subjects, n_effects) and ``kappa`` (n_occasions, n_effects).
+        effects, ``eta`` (n_subjects, n_effects), ``kappa`` (n_occasions, n_effects) and
+        ``latent_covariates`` (n_missing).
 
     Returns
     -------
@@ -66,7 +67,8 @@ def approximate_likelihood(
         none = np.zeros((1, dataset.n_subjects, 0))
         eta = np.asarray(draw["eta"])[None] if model.iiv.effects else none
         kappa = np.asarray(draw["kappa"])[None] if model.iov.effects else None
-        theta = population.row_parameters(design, eta, kappa)[0]
+        latent = np.asarray(draw["latent_covariates"])[None] if design.missing else None
+        theta = population.row_parameters(design, eta, kappa, latent)[0]
         prediction, by_row = solver.run(theta)
         sigma = {name: value[0] for name, value in population.sigma.items()}
         slope, bend = prediction_slopes(model.error, observed, prediction, sigma)

@@ -19,6 +19,7 @@ from popk.individual import find_modes, patients_of, propose
 from popk.inference.marginal import Marginal
 from popk.inference.nuts import NUTS, Progress
 from popk.inference.progress import silent, terminal_progress
+from popk.latent import latent_of
 from popk.model import PopModel, PopulationParameter
 from popk.observations import observations, readings
 from popk.population import PopulationDraws, check_seed, effects_of, thinned
@@ -65,7 +66,8 @@ def sample(
     A DataTree with the groups
 
     - ``posterior``: population parameters (chain, draw), ``eta`` (…, subject, effect), ``kappa``
-      (…, occasion, occasion_effect) where the model has variability between occasions, and
+      (…, occasion, occasion_effect) where the model has variability between occasions,
+      ``latent_covariates`` (…, missing) where one is missing in a subject, and
       ``parameters`` (…, subject, parameter), with units; where covariates or occasions
       change within a subject, the latter are those at its first record (`popk.predict` gives all);
     - ``prior``: the population parameters (chain, draw);
@@ -74,8 +76,9 @@ def sample(
     - ``observed_data``: ``DV``, ``cens``, ``lloq`` and, if given, ``uloq`` (observation), as CENS,
       LLOQ and ULOQ of the data;
     - ``log_likelihood``: ``DV`` (…, observation), conditional on the random effects;
-    - ``log_likelihood_subject``: ``DV`` (…, subject), with the subject's random effects integrated
-      out, for thinned draws: the one for leaving patients out;
+    - ``log_likelihood_subject``: ``DV`` (…, subject), with the subject's random effects (and what
+      of its covariates is missing) integrated out, given the covariates that were measured, for
+      thinned draws: the one for leaving patients out;
     - ``sample_stats``, ``convergence`` (R-hat and ESS of every quantity) and ``data``;
 
     and in ``attrs`` the model, its hash, the data's hash, seed, method, versions and the verdict.
@@ -125,7 +128,8 @@ def _described(model: PopModel, posterior: xr.Dataset, design: Design) -> xr.Dat
     """The variables that have a meaning, in order, with units."""
     described = _population(model)
     names = [p.name for p in described]
-    kept = posterior[[*names, *(n for n in ("eta", "kappa", "parameters") if n in posterior)]]
+    others = ("eta", "kappa", "latent_covariates", "parameters")
+    kept = posterior[[*names, *(name for name in others if name in posterior)]]
     dims = set().union(*(kept[name].dims for name in kept.data_vars))
     kept = kept.drop_vars([coord for coord in kept.coords if coord not in dims])
     for parameter in described:
@@ -143,8 +147,24 @@ def _described(model: PopModel, posterior: xr.Dataset, design: Design) -> xr.Dat
             occasion_subject=("occasion", owner),
             occasion_number=("occasion", design.occasion_number),
         )
+    if "latent_covariates" in kept:
+        kept = _latent_described(model, kept, design)
     kept.attrs = {"population": json.dumps(names)}
     return kept
+
+
+def _latent_described(model: PopModel, kept: xr.Dataset, design: Design) -> xr.Dataset:
+    """With the covariate and the subject of each value, and the unit of each covariate."""
+    names, positions = zip(*design.missing, strict=True)
+    units = {name: model.units.covariate(name) or "1" for name in dict.fromkeys(names)}
+    kept["latent_covariates"].attrs = {
+        "units": json.dumps(units),
+        "long_name": "covariates that were not measured",
+    }
+    return kept.assign_coords(
+        missing_covariate=("missing", list(names)),
+        missing_subject=("missing", kept["subject"].values[list(positions)]),
+    )
 
 
 def _population(model: PopModel) -> list[PopulationParameter | Coefficient]:
@@ -214,7 +234,9 @@ def _observation_groups(
     if model.iov.effects:
         values = fit["posterior"]["kappa"].transpose("chain", "draw", ...).values
         kappa = values.reshape(-1, *values.shape[2:])
-    theta = population.row_parameters(design, eta, kappa)
+    missing = [(one.covariate, dataset.subjects[one.subject]) for one in design.missing]
+    latent = latent_of(fit["posterior"].to_dataset(), missing, thinned(fit, None))
+    theta = population.row_parameters(design, eta, kappa, latent if missing else None)
     ipred = simulate_rows(model, theta, design.events)
     observed = observations(model, dataset, design.events)
     conditional = model.error.log_likelihood(observed, ipred, population.sigma, NUMPY)

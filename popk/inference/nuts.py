@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ from popk.dataset import Dataset
 from popk.errors import SettingError
 from popk.graph import build
 from popk.inference.approximation import approximate_likelihood
+from popk.inference.forms import centred_coordinates
 from popk.inference.start import Start, find_start
 from popk.model import PopModel
+from popk.statistics import FORMS, check_forms
 
 __all__ = ["NUTS", "Progress"]
 
@@ -49,6 +51,10 @@ class NUTS:
         Aimed-at acceptance rate: closer to 1 means smaller steps and fewer divergences.
     pilot
         Draws (and as many to tune) of the pilot run; 0 for none.
+    forms
+        Effects between subjects that are to be sampled otherwise, by name: ``"centred"`` or
+        ``"non-centred"`` instead of ``"adapted"``: ``{"CL": "centred"}``. The posterior is the
+        same; correlated effects need the same form.
 
     Raises
     ------
@@ -62,6 +68,7 @@ class NUTS:
     cores: int | None = None
     target_accept: float = 0.9
     pilot: int = 150
+    forms: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, lowest in (("draws", 10), ("tune", 50), ("chains", 1), ("pilot", 0)):
@@ -75,6 +82,17 @@ class NUTS:
                 f"NUTS was given target_accept={self.target_accept!r}; expected 0.5 to below 1."
             )
 
+        if not isinstance(self.forms, Mapping):
+            raise SettingError(
+                f'NUTS was given forms={self.forms!r}; give a mapping such as {{"CL": "centred"}}.'
+            )
+        for name, form in self.forms.items():
+            if form not in FORMS:
+                raise SettingError(
+                    f"NUTS was given the form {form!r} for {name}; expected one of "
+                    f"{', '.join(FORMS)}."
+                )
+
     def run(
         self, model: PopModel, dataset: Dataset, *, seed: int, progress: Progress
     ) -> tuple[xr.Dataset, xr.Dataset]:
@@ -82,13 +100,14 @@ class NUTS:
         import nutpie
 
         progress("compiling the model", 0, 0, 0)
-        graph = build(model, dataset, adapted=True)
+        forms = check_forms(model.iiv, self.forms)
+        graph = build(model, dataset, adapted=True, forms=forms)
         with warnings.catch_warnings():
             # nutpie's wrapper holds pointers to the data, which Numba cannot store on disk.
             warnings.filterwarnings("ignore", message="Cannot cache compiled function")
             compiled = nutpie.compile_pymc_model(graph)
         progress("finding a starting point", 0, 0, 0)
-        start = find_start(model, dataset, compiled)
+        start = find_start(model, dataset, compiled, forms)
         seeds = np.random.SeedSequence(seed).generate_state(2)
         if self.pilot and (model.iiv.effects or model.iov.effects):
             start = self._pilot(model, dataset, compiled, start, int(seeds[0]), progress)
@@ -111,24 +130,28 @@ class NUTS:
         posterior = tree["posterior"].to_dataset().stack(all=("chain", "draw"))
         chosen = np.linspace(0, posterior.sizes["all"] - 1, _AVERAGED).astype(int)
         names = [parameter.name for parameter in model.parameters]
-        names += [n for n, level in (("eta", model.iiv), ("kappa", model.iov)) if level.effects]
+        names += [n for n in ("eta", "kappa", "latent_covariates") if n in posterior]
         thin = posterior[names].isel(all=chosen).transpose("all", ...)
         draws = [{name: thin[name].values[k] for name in names} for k in range(_AVERAGED)]
-        return replace(start, approximation=approximate_likelihood(model, dataset, draws))
+        found = approximate_likelihood(model, dataset, draws)
+        forms = check_forms(model.iiv, self.forms)
+        found |= centred_coordinates(model, dataset, forms, draws)
+        return replace(start, approximation=found)
 
     def _with(self, compiled: Any, model: PopModel, start: Start) -> Any:
         """The compiled model in adapted coordinates, its chains starting around ``start``."""
         spread = _SPREAD * start.scale
-        for place in start.coordinates:
-            spread[place] = 1.0
+        spread[start.coordinates] = 1.0
 
         def around(seed: Any = None) -> NDArray[np.float64]:
             rng = np.random.default_rng(seed)
             return start.position + spread * rng.uniform(-1, 1, len(spread))
 
         ready = replace(compiled, initial_point_func=around)
-        needs = {"occasion": model.iov.effects, "curvature": model.iiv.effects}
-        needs["pull"] = model.iiv.effects
+        forms = check_forms(model.iiv, self.forms)
+        adapted = "adapted" in forms.values()
+        needs = {"occasion": bool(model.iov.effects), "curvature": adapted, "pull": adapted}
+        needs["centred"] = "centred" in forms.values()
         known = {k: v for k, v in start.approximation.items() if needs[k.split("_")[0]]}
         return ready.with_data(**known) if known else ready
 

@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 
 from popk.dataset import Dataset
 from popk.inference.approximation import approximate_likelihood
+from popk.inference.forms import centred_coordinates
 from popk.model import PopModel
 from popk.statistics import Normal
 
@@ -33,13 +34,14 @@ _EVALUATIONS = 80  # of the density, in each EM step
 class Start:
     """A point in the sampler's coordinates and the likelihood's quadratic approximation there.
 
-    ``position`` (n_dim), of which ``coordinates`` are the random effects'; ``scale`` (n_dim), by
-    how much a coordinate may change; and what `approximate_likelihood` gives.
+    ``position`` (n_dim), of which ``coordinates`` (places) are the random effects', those that are
+    sampled as they stand (non-centred) left out; ``scale`` (n_dim), by how much a coordinate may
+    change; and what `approximate_likelihood` and `centred_coordinates` give.
     """
 
     position: Floats
     scale: Floats
-    coordinates: list[slice]
+    coordinates: NDArray[np.int64]
     approximation: dict[str, Floats]
 
 
@@ -77,7 +79,7 @@ class Point:
         return float(value), np.asarray(gradient)
 
 
-def find_start(model: PopModel, dataset: Dataset, compiled: Any) -> Start:
+def find_start(model: PopModel, dataset: Dataset, compiled: Any, forms: Mapping[str, str]) -> Start:
     """A starting point for every chain.
 
     Parameters
@@ -85,7 +87,9 @@ def find_start(model: PopModel, dataset: Dataset, compiled: Any) -> Start:
     model, dataset
         What is fitted to what.
     compiled
-        The compiled adapted model, its curvature and pull zero.
+        The compiled adapted model, its curvature, pull and centred scale zero.
+    forms
+        The form of every effect between subjects (`popk.statistics.check_forms`).
     """
     point = Point(compiled)
     x, scale = np.zeros(point.size), np.ones(point.size)
@@ -121,11 +125,21 @@ def find_start(model: PopModel, dataset: Dataset, compiled: Any) -> Start:
         approximation = approximate_likelihood(model, dataset, [values])
         if omegas:
             x = _update_sds(model, point, x, values, approximation["curvature"])
-    coordinates = [place for name in ("u", "u_occasion") if (place := point.place(name))]
+    approximation |= centred_coordinates(model, dataset, forms, [values])
+    coordinates = _coordinates(point, [forms[name] != "non-centred" for name in model.iiv.effects])
     # With the approximation in place, the conditional mode is u = 0.
-    for place in coordinates:
-        x[place] = 0.0
+    x[coordinates] = 0.0
     return Start(x, scale, coordinates, approximation)
+
+
+def _coordinates(point: Point, follows: list[bool]) -> NDArray[np.int64]:
+    """Places of the random effects' coordinates that follow the data, by effect, and occasions'."""
+    every = np.arange(point.size)
+    own, occasions = point.place("u"), point.place("u_occasion")
+    parts = [every[occasions]] if occasions else []
+    if own:
+        parts.append(every[own].reshape(-1, len(follows))[:, follows].ravel())
+    return np.concatenate(parts) if parts else every[:0]
 
 
 def _update_sds(

@@ -13,12 +13,14 @@ from popk.statistics import (
     Correlated,
     CovariateEffect,
     EffectShape,
+    LatentCovariate,
     LogScale,
     Prior,
     ResidualError,
     Scale,
     Variability,
     faults_of,
+    latent_faults,
 )
 from popk.structure import Structure
 
@@ -61,6 +63,10 @@ def type_faults(model: PopModel) -> Iterable[str]:
         (f"covariates[{k}]", effect, CovariateEffect, "an effect such as Power('CL', 'WT', ...)")
         for k, effect in enumerate(model.covariates)
     ]
+    expected += [
+        (f"latent[{k}]", one, LatentCovariate, "such as LatentCovariate('WT', mean, sd)")
+        for k, one in enumerate(model.latent)
+    ]
     if isinstance(model.error, ResidualError):
         expected += [
             (f"error ({own.name})", own.prior, Prior, "a prior such as HalfNormal(0.3)")
@@ -84,17 +90,20 @@ def faults_in(model: PopModel) -> Iterable[str]:
     for name, _ in model.scales:
         if name not in names:
             yield f"scales names {name}, {lacks}"
+    taken = [
+        *names_of(model.iiv),
+        *names_of(model.iov),
+        *(name for name, _ in model.error.priors),
+    ]
     yield from faults_of(
         model.covariates,
         names,
         lacks=lacks,
         units=dict(model.units.covariates),
-        taken=[
-            *names_of(model.iiv),
-            *names_of(model.iov),
-            *(name for name, _ in model.error.priors),
-        ],
+        taken=taken,
     )
+    coefficients = [c.name for effect in model.covariates for c in effect.coefficients]
+    yield from latent_faults(model.latent, model.covariates, [*names, *taken, *coefficients])
     yield from _error_faults(model, names)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from popk.model.derivation import derived, hill_of
 from popk.model.formula import Formula, Section, population
+from popk.model.latent import latent_section
 from popk.model.notation import (
     Choice,
     Expression,
@@ -69,6 +70,8 @@ def individual_sections(model: PopModel) -> Iterator[Section]:
     for level, letter in ((model.iiv, "eta"), (model.iov, "kappa")):
         if level.effects:
             yield _variability(level, letter)
+    if model.latent:
+        yield latent_section(model.latent)
 
 
 def _shift(model: PopModel, name: str) -> Expression | None:

@@ -23,6 +23,7 @@ from popk.statistics import (
     ByOutput,
     Coefficient,
     CovariateEffect,
+    LatentCovariate,
     LinearScale,
     LogScale,
     Prior,
@@ -47,7 +48,7 @@ _LOG = LogScale()
 _ALWAYS = ("structure", "typical", "iiv", "covariates", "error", "units", "name", "notes")
 _IF_USED = (
     "iiv_correlations", "iiv_shapes", "iiv_shared", "iov", "iov_correlations", "scales",
-    "card",
+    "latent", "card",
 )  # fmt: skip
 
 
@@ -81,6 +82,9 @@ class PopModel:
     scales
         How a parameter lies on the real line, where its random effects add, if not log-normally:
         `popk.statistics.LogitScale` (between two limits) or `LinearScale` (normal).
+    latent
+        Covariates that were not measured in everybody, with the prior of their distribution between
+        subjects: `popk.statistics.LatentCovariate`.
     error
         Residual error of what is observed; where several of the structure's outputs are, a mapping
         from the output's name (`structure.outputs`) to its residual error.
@@ -107,6 +111,7 @@ class PopModel:
     iov: IOV
     scales: tuple[tuple[str, Scale], ...]
     covariates: tuple[CovariateEffect, ...]
+    latent: tuple[LatentCovariate, ...]
     error: ResidualError
     units: Units
     name: str
@@ -122,6 +127,7 @@ class PopModel:
         iov: IOV | None = None,
         scales: Mapping[str, Scale] | Iterable[tuple[str, Scale]] = (),
         covariates: Iterable[CovariateEffect | Allometry] = (),
+        latent: Iterable[LatentCovariate] = (),
         error: ResidualError | Mapping[str, ResidualError],
         units: Units | Mapping[str, str],
         name: str = "model",
@@ -142,6 +148,7 @@ class PopModel:
             "iov": iov if iov is not None else IOV(),
             "scales": tuple(scales.items() if isinstance(scales, Mapping) else scales),
             "covariates": effects,
+            "latent": tuple(latent),
             "error": _error_of(error, structure),
             "units": parsed,
             "name": str(name),
@@ -174,6 +181,9 @@ class PopModel:
                 found.append(PopulationParameter(part.name, part.prior, part.unit, part.meaning))
         for level in (self.iiv, self.iov):
             found += _variability_parameters(self, level)
+        for latent in self.latent:
+            unit = units.covariate(latent.covariate) or "1"
+            found += [PopulationParameter(*own) for own in latent.described(unit)]
         measured = {output.name: output.dimension for output in self.structure.outputs}
         for own in self.error.parameters:
             dimension = own.dimension
@@ -239,8 +249,11 @@ class PopModel:
             raise ModelError(faults)
         table = dataset.covariate_table()
         medians = {name: float(table[name].median()) for name in names}
+        if nowhere := [name for name in names if table[name].isna().all()]:
+            raise ModelError([f"it is to be centred on {nowhere[0]}, which nobody has a value of."])
         units = dict(self.units.covariates)
-        centred, notes = centred_effects(self.covariates, medians, units, dataset.n_subjects)
+        known = {name: int(table[name].notna().sum()) for name in names}
+        centred, notes = centred_effects(self.covariates, medians, units, known)
         return replace(self, covariates=centred, notes=(*self.notes, *notes))
 
     @property
@@ -277,6 +290,7 @@ class PopModel:
             "iov": {name: encode(prior) for name, prior in self.iov.omegas},
             "iov_correlations": encode(self.iov.correlations),
             "scales": {name: encode(scale) for name, scale in self.scales},
+            "latent": encode(self.latent),
         }
         return {
             "structure": encode(self.structure),
@@ -325,6 +339,7 @@ class PopModel:
             ),
             scales=decoded(content.get("scales", {})),
             covariates=[decode(effect) for effect in content["covariates"]],
+            latent=decode(content.get("latent", [])),
             error=decode(content["error"]),
             units=content["units"],
             name=content["name"],

@@ -50,6 +50,11 @@ def model_tables(fit: xr.DataTree) -> tuple[Table, ...]:
         (p.name, p.meaning, repr(p.prior)) for p in population.parameters if p.name in names
     ]
     covariates = [_effect(effect) for effect in model["covariates"]]
+    latent = [
+        (p.name, p.meaning, repr(p.prior))
+        for p in population.parameters
+        if any(p.name in (one.mean_name, one.sd_name) for one in population.latent)
+    ]
     found = [_table("The model", ("Part", "As written"), parts)]
     found.append(_table("Typical values", ("Parameter", "Meaning", "Prior"), typical))
     if variability:
@@ -58,6 +63,9 @@ def model_tables(fit: xr.DataTree) -> tuple[Table, ...]:
     if covariates:
         headers = ("Covariate", "Parameter", "Effect")
         found.append(_table("Covariates", headers, covariates))
+    if latent:
+        headers = ("Parameter", "Meaning", "Prior")
+        found.append(_table("Covariates that may be missing", headers, latent))
     return tuple(found)
 
 

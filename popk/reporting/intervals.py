@@ -120,8 +120,17 @@ def interval_frame(advice: xr.DataTree) -> pd.DataFrame:
         frame[name] = decision[name].values
     frame["reliable"] = decision["reliable"].values.astype(bool)
     frame["note"] = decision["note"].values.astype(str)
+    if any(said := _unmeasured(decision)):
+        frame["unmeasured"] = said
     frame["fit_converged"] = bool(int(attrs["fit_converged"]))
     return frame
+
+
+def _unmeasured(decision: xr.Dataset) -> list[str]:
+    """What is said of each patient's covariates that were not measured."""
+    if "unmeasured" not in decision.coords:  # advice of before there were latent covariates
+        return [""] * decision.sizes["subject"]
+    return [str(said) for said in decision["unmeasured"].values.tolist()]
 
 
 def _covariates(decision: xr.Dataset, units: dict[str, str]) -> list[str]:
@@ -156,16 +165,17 @@ def _last_observations(advice: xr.DataTree) -> dict[str, str]:
 
 
 def _notes(advice: xr.DataTree, most: int | None) -> str:
-    """Why results of some of the patients shown should not be used."""
+    """Why results of some of the patients shown should not be used, or are less certain."""
     decision = advice["decision"].to_dataset()
     of: dict[str, list[str]] = {}
     shown = zip(
         decision["subject"].values.astype(str)[:most].tolist(),
         decision["note"].values.astype(str)[:most].tolist(),
+        _unmeasured(decision)[:most],
         strict=True,
     )
-    for subject, note in shown:
-        if note:
+    for subject, *notes in shown:
+        for note in filter(None, notes):
             of.setdefault(note, []).append(subject)
     return "".join(f"ID {', '.join(who)}: {note} " for note, who in of.items())
 

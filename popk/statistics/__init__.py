@@ -43,9 +43,18 @@ from popk.statistics.error import (
     ResidualError,
     StudentTError,
 )
+from popk.statistics.forms import (
+    FORMS,
+    check_forms,
+    held_effects,
+)
 from popk.statistics.individual import (
     expected_parameters,
     individual_parameters,
+)
+from popk.statistics.latent import (
+    LatentCovariate,
+    latent_faults,
 )
 from popk.statistics.operations import (
     NUMPY,
@@ -94,6 +103,7 @@ from popk.statistics.variability import (
 )
 
 __all__ = [
+    "FORMS",
     "IIV",
     "IOV",
     "NUMPY",
@@ -125,6 +135,7 @@ __all__ = [
     "HeavyTails",
     "Horseshoe",
     "InverseGamma",
+    "LatentCovariate",
     "LinearEffect",
     "LinearScale",
     "LogNormal",
@@ -149,6 +160,7 @@ __all__ = [
     "Variability",
     "adapted_effects",
     "centred_effects",
+    "check_forms",
     "coefficients_of",
     "estimated",
     "expected_parameters",
@@ -157,8 +169,10 @@ __all__ = [
     "from_estimate",
     "from_interval",
     "from_omega",
+    "held_effects",
     "individual_parameters",
     "innovations",
+    "latent_faults",
     "prediction_slopes",
     "pytensor_operations",
     "written_out",

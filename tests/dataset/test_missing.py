@@ -136,12 +136,14 @@ def test_no_median_where_nobody_was_measured():
         (
             {"ALB": "mean"},
             "missing says 'mean' for ALB; expected \"median\" (of the subjects whose value is "
-            "known) or a number in its unit.",
+            'known), "model" (a model with the latent covariate estimates it) or a number in its '
+            "unit.",
         ),
         (
             {"ALB": math.nan},
             'missing says nan for ALB; expected "median" (of the subjects whose value is '
-            "known) or a number in its unit.",
+            'known), "model" (a model with the latent covariate estimates it) or a number in its '
+            "unit.",
         ),
         ({"WT": 0}, "missing says 0 for WT (kg); it must be positive."),
         ("median", 'missing is \'median\'; give a mapping such as {"WT": "median", "ALB": 40.0}.'),
@@ -151,3 +153,48 @@ def test_refusals(missing, sentence):
     with pytest.raises(SettingError) as refusal:
         read(missing=missing)
     assert str(refusal.value) == sentence
+
+
+def test_what_is_left_to_the_model_stays_missing_and_is_said():
+    data = read(missing={"ALB": "model", "WT": 72.0})
+    assert np.isnan(data.covariate_table()["ALB"]).tolist() == [False, True, False, False]
+    assert [(v.id, v.column, v.value, v.rule) for v in data.imputed] == [
+        ("2", "ALB", None, "model"),
+        ("3", "WT", 72.0, "constant"),
+    ]
+    (said,) = (p for p in data.warnings if p.column == "ALB")
+    assert (said.row, said.id) == (4, "2")
+    assert (
+        said.message == "ALB is missing in all 3 records of the subject; it is left to the model."
+    )
+    assert data.varying == ()
+    assert data.parameter_rows().n_rows == 4
+    assert np.isnan(data.parameter_rows().covariates["ALB"]).tolist() == [False, True, False, False]
+    assert "median 41, 40 to 44 g/L; left to the model in 1 subject" in repr(data)
+    for again in (Dataset.from_xarray(data.to_xarray()), pickle.loads(pickle.dumps(data))):
+        assert again == data
+        assert again.imputed == data.imputed
+    assert data != read()
+
+
+def test_nobody_may_be_measured_where_a_model_knows():
+    data = read(frame(albumin=(None,) * 4), missing={"ALB": "model", "WT": 70})
+    assert np.isnan(data.table["ALB"].values).all()
+    assert "not known of any subject" in repr(data)
+
+
+@pytest.mark.parametrize("carry", ["locf", "nocb", "linear", "nonmem"])
+def test_what_is_left_to_the_model_does_not_change_under_a_carry_rule(carry):
+    table = frame(weight=(60.0, 70.0, 80.0, 90.0))
+    table.loc[table["ID"] == 1, "ALB"] = [40.0, 30.0, 35.0]
+    data = read(table, missing={"ALB": "model"}, carry=carry)
+    rows = data.parameter_rows()
+    assert data.varying == ("ALB",)
+    assert (rows.subject == 1).sum() == 1
+    assert np.isnan(rows.covariates["ALB"][rows.subject == 1]).all()
+
+
+def test_an_accidental_gap_is_refused():
+    data = read(missing={"ALB": "model", "WT": 72.0})
+    with pytest.raises(DataError, match="The covariate ALB has no finite value in row 4, ID 2"):
+        Dataset(data.table, data.units, data.covariates)

@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from popk.dataset import Dataset
+from popk.design import Design, design_of
 from popk.individual import (
     Patient,
     Shape,
+    expected_of,
     find_modes,
     log_joint,
     n_effects,
@@ -102,6 +104,8 @@ class Cohort:
         Of the population parameters.
     patients
         The patients.
+    design
+        What of the data predictions rest on.
     seed
         Seed of all random numbers.
     cores
@@ -114,6 +118,7 @@ class Cohort:
 
     coordinates: Coordinates
     patients: list[Patient]
+    design: Design
     seed: int
     cores: int
     nodes: Ints
@@ -127,7 +132,8 @@ class Cohort:
         patients = patients_of(PopulationDraws(model, {}), dataset, threads=1)
         nodes = np.full(len(patients), FEWEST_NODES, dtype=np.int64)
         guides = [_Guide() for _ in patients]
-        return cls(Coordinates(model), patients, seed, cores, nodes, _guides=guides)
+        design = design_of(model, dataset)
+        return cls(Coordinates(model), patients, design, seed, cores, nodes, _guides=guides)
 
     @property
     def n_effects(self) -> list[int]:
@@ -147,8 +153,15 @@ class Cohort:
 
     def log_posterior(self, x: Floats, found: Marginals) -> Floats:
         """Log posterior density (S), up to the evidence."""
-        total = found.log_likelihood.sum(axis=1) + self.coordinates.log_prior(x)
+        total = found.log_likelihood.sum(axis=1) + self.log_prior(x)
         return np.where(np.isfinite(total), total, -np.inf)
+
+    def log_prior(self, x: Floats) -> Floats:
+        """Log prior density (S), and what the measured values of latent covariates say."""
+        found = self.coordinates.log_prior(x)
+        if not self.coordinates.model.latent:
+            return found
+        return found + self.coordinates.draws(x).measured_density(self.design)
 
     def integrate(self, x: Floats, stage: int, *, detail: bool = False) -> Marginals:
         """Every patient's marginal likelihood at points (S, d); ``stage`` chooses the seeds."""
@@ -202,6 +215,13 @@ class Cohort:
 
         value, slope = zip(*self._map(stage, one), strict=True)
         return np.stack(value, axis=1), np.stack(slope, axis=1)
+
+    def prior_slopes(self, x: Floats) -> Floats:
+        """Derivatives (S, d) of `log_prior`."""
+        size, d = x.shape
+        moves = np.stack([np.eye(d), -np.eye(d)]) * _STEP
+        ends = self.log_prior((x[:, None, None] + moves).reshape(-1, d)).reshape(size, 2, d)
+        return np.asarray((ends[:, 0] - ends[:, 1]) / (2 * _STEP))
 
     def learn(self, x: Floats, found: Marginals, weight: Floats) -> None:
         """Learn from weighted points (S, d) where conditional posteriors are and what shape.
@@ -326,8 +346,7 @@ class Cohort:
 
 def _expected(draws: PopulationDraws, patient: Patient) -> Floats:
     """Parameters of the patient's rows on their scales without random effects (S, n_rows, m)."""
-    found = draws.expected(patient.covariates)
-    return np.broadcast_to(found, (len(found), len(patient.occasion), found.shape[2]))
+    return expected_of(draws, patient, np.zeros((draws.size, n_effects(draws, patient))))
 
 
 def _picked(log_weight: Floats, picks: int, rng: np.random.Generator) -> tuple[Ints, Floats]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from os import cpu_count
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
-from popk.design import design_of
 from popk.errors import SettingError
 from popk.inference.marginal.adapt import Adapted, adapt, refine
 from popk.inference.marginal.chains import independence_chains, pareto_k
@@ -125,7 +123,7 @@ class Marginal:
         )
         size = self.draws + _WARM
         flat = (states + size * np.arange(self.chains)[:, None]).ravel()
-        posterior = self._posterior(cohort, dataset, x[flat], [own[flat] for own in z])
+        posterior = self._posterior(cohort, x[flat], [own[flat] for own in z])
         weights = cohort.integrate(adapted.points, _STAGE - 1, detail=True).log_weight
         khat = [pareto_k(own.ravel()) for own in weights]
         dims = ("chain", "draw")
@@ -182,44 +180,55 @@ class Marginal:
         log_posterior = cohort.log_posterior(x, Marginals(likelihood, ()))
         return x, z, log_posterior, log_posterior + np.concatenate(bonus)[:wanted], made
 
-    def _posterior(
-        self, cohort: Cohort, dataset: Dataset, x: Floats, z: list[Floats]
-    ) -> xr.Dataset:
+    def _posterior(self, cohort: Cohort, x: Floats, z: list[Floats]) -> xr.Dataset:
         """Population parameters, random effects and individual parameters at points (S, d)."""
-        model = cohort.coordinates.model
+        model, design = cohort.coordinates.model, cohort.design
         population = cohort.coordinates.draws(x)
-        shape = (self.chains, len(x) // self.chains)
-        dims = ("chain", "draw")
-        found: dict[str, Any] = {
-            name: (dims, value.reshape(shape)) for name, value in population.values.items()
+        derived = {c.name: np.asarray(c.value(population.values, NUMPY)) for c in model.derived}
+        k, q = len(model.iiv.effects), len(model.iov.effects)
+        eta = population.eta(np.stack([own[:, :k] for own in z], axis=1))[0]
+        kappa = latent = None
+        if q:
+            counts = [q * len(patient.numbers) for patient in cohort.patients]
+            parts = [own[:, k : k + n] for own, n in zip(z, counts, strict=True)]
+            kappa = population.kappa(np.concatenate(parts, axis=1).reshape(len(x), -1, q))
+        if design.missing:
+            place = [(m.subject, cohort.patients[m.subject].missing) for m in design.missing]
+            columns = [
+                z[who][:, z[who].shape[1] - len(names) + names.index(m.covariate)]
+                for m, (who, names) in zip(design.missing, place, strict=True)
+            ]
+            names = [m.covariate for m in design.missing]
+            latent = population.latent(names, np.stack(columns, axis=1))
+        first = population.row_parameters(design, eta, kappa, latent)[:, design.first]
+        values: dict[str, tuple[Floats, tuple[str, ...]]] = {
+            name: (value, ()) for name, value in {**population.values, **derived}.items()
         }
-        for coefficient in model.derived:
-            value = np.asarray(coefficient.value(population.values, NUMPY))
-            found[coefficient.name] = (dims, value.reshape(shape))
-        coords: dict[str, Any] = {
-            "chain": np.arange(shape[0]),
-            "draw": np.arange(shape[1]),
-            "subject": list(dataset.subjects),
+        values |= {
+            name: (value, dims)
+            for name, value, dims in (
+                ("eta", eta if k else None, ("subject", "effect")),
+                ("kappa", kappa, ("occasion", "occasion_effect")),
+                ("latent_covariates", latent, ("missing",)),
+                ("parameters", first, ("subject", "parameter")),
+            )
+            if value is not None
+        }
+        coords = {
+            "chain": np.arange(self.chains),
+            "draw": np.arange(self.draws),
+            "subject": [patient.subject for patient in cohort.patients],
             "parameter": list(model.structure.names),
+            **({"effect": list(model.iiv.effects)} if k else {}),
+            **({"occasion_effect": list(model.iov.effects)} if q else {}),
+            **({"occasion": np.arange(kappa.shape[1])} if kappa is not None else {}),
+            **({"missing": np.arange(latent.shape[1])} if latent is not None else {}),
         }
-        design = design_of(model, dataset)
-        k = len(model.iiv.effects)
-        own = np.stack([each[:, :k] for each in z], axis=1)
-        eta, kappa = population.eta(own)[0], None
-        if model.iiv.effects:
-            coords["effect"] = list(model.iiv.effects)
-            found["eta"] = ((*dims, "subject", "effect"), eta.reshape(*shape, *eta.shape[1:]))
-        if model.iov.effects:
-            q = len(model.iov.effects)
-            occasions = [each[:, k:].reshape(len(x), -1, q) for each in z]
-            kappa = population.kappa(np.concatenate(occasions, axis=1))
-            coords["occasion"] = np.arange(kappa.shape[1])
-            coords["occasion_effect"] = list(model.iov.effects)
-            found["kappa"] = (
-                (*dims, "occasion", "occasion_effect"), kappa.reshape(*shape, *kappa.shape[1:])
-            )  # fmt: skip
-        first = population.row_parameters(design, eta, kappa)[:, design.first]
-        found["parameters"] = (
-            (*dims, "subject", "parameter"), first.reshape(*shape, *first.shape[1:])
-        )  # fmt: skip
-        return xr.Dataset(found, coords=coords)
+        shape = (self.chains, self.draws)
+        return xr.Dataset(
+            {
+                name: (("chain", "draw", *dims), value.reshape(*shape, *value.shape[1:]))
+                for name, (value, dims) in values.items()
+            },
+            coords=coords,
+        )

@@ -73,13 +73,14 @@ def _climb(cohort: Cohort, x: Floats) -> list[Mode]:
 def _here(cohort: Cohort, x: Floats) -> list[Mode]:
     # The same random numbers everywhere make the estimate a smooth function.
     likelihood, slopes = cohort.slopes(x, 1)
-    value = cohort.coordinates.log_prior(x) + likelihood.sum(axis=1)
+    value = cohort.log_prior(x) + likelihood.sum(axis=1)
     found = []
-    for at, density, own in zip(x, value, slopes, strict=True):
+    prior = cohort.prior_slopes(x)
+    for at, density, own, pull in zip(x, value, slopes, prior, strict=True):
         apart = own - own.mean(axis=0)
         precision = apart.T @ apart + np.eye(len(at))
         finite = float(density) if np.isfinite(density) else -np.inf
-        found.append(Mode(at, finite, own.sum(axis=0) - at, precision))
+        found.append(Mode(at, finite, own.sum(axis=0) + pull, precision))
     return found
 
 

@@ -13,6 +13,8 @@ _RESERVED = frozenset(
     (
         *("z", "u", "eta", "parameters", "row_parameters", "row_subject", "row_count", "row_start"),
         *("curvature", "pull", "coordinates", "possible", "DV", "dv", "cens", "lloq"),
+        *("z_latent", "latent_covariates", "missing"),
+        *("forms", "centred_location", "centred_scale"),
         *("subject_of", "chain", "draw", "subject", "parameter", "effect", "observation", "row"),
     )
 )
@@ -58,7 +60,7 @@ def centred_effects(
     effects: Iterable[CovariateEffect],
     medians: Mapping[str, float],
     units: Mapping[str, str],
-    n_subjects: int,
+    n_subjects: Mapping[str, int],
 ) -> tuple[tuple[CovariateEffect, ...], tuple[str, ...]]:
     """The effects with open references set to medians of two significant digits, and notes on it.
 
@@ -71,12 +73,12 @@ def centred_effects(
     units
         Unit of each covariate, by name.
     n_subjects
-        Number of subjects that the medians are of.
+        Number of subjects that each median is of.
     """
     references = {name: float(f"{median:.2g}") for name, median in medians.items()}
     notes = tuple(
         f"The reference of {name} is {quantity(references[name], name, units)}: the median of the "
-        f"{n_subjects} subjects' first values, {median:g}, rounded to two significant digits."
+        f"{n_subjects[name]} subjects' first values, {median:g}, rounded to two significant digits."
         for name, median in medians.items()
     )
     return tuple(e.centred(references) if e.uncentred else e for e in effects), notes

@@ -1,0 +1,37 @@
+"""What a patient's advice says of covariates that were not measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from popk.individual.posterior import PatientPosterior
+from popk.model import PopModel
+
+__all__ = ["unmeasured"]
+
+
+def unmeasured(model: PopModel, posterior: PatientPosterior, *, observed: bool) -> str:
+    """Sentences on each latent covariate that is missing; empty where none is.
+
+    Parameters
+    ----------
+    model
+        The model.
+    posterior
+        The patient's posterior.
+    observed
+        Whether there are observations of the patient, which say something of the covariate.
+    """
+    basis = "the population and the patient's observations" if observed else "the population"
+    found = []
+    for name, values in posterior.latent.items():
+        unit = model.units.covariate(name) or "1"
+        suffix = "" if unit == "1" else f" {unit}"
+        text = f"{name} was not measured: the result allows for every value that {basis} leave"
+        text += "" if observed else "s"
+        usable = values[np.isfinite(values)]
+        if usable.size:
+            low, median, high = np.quantile(usable, [0.05, 0.5, 0.95])
+            text += f" (median {median:.3g}{suffix}, 90 % {low:.3g} to {high:.3g}{suffix})"
+        found.append(f"{text}, so it is less certain than with the value.")
+    return " ".join(found)
