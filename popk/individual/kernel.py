@@ -175,6 +175,7 @@ def find_modes(
     *,
     start: Floats | None = None,
     steps: int = _STEPS,
+    tolerance: float = _TOLERANCE,
 ) -> Modes:
     """Conditional mode of z under every population draw, by damped Gauss-Newton steps.
 
@@ -185,7 +186,10 @@ def find_modes(
     start
         Where to begin (S, k); zero if None.
     steps
-        At most so many steps: near a good start, one is enough for what `propose` needs.
+        At most so many steps.
+    tolerance
+        Stop where a step promises no more log density than this: a tenth is near enough for what
+        `propose` needs. That step is still taken, with the precision of where it began.
     """
     size, k = population.size, n_effects(population, patient)
     z = np.zeros((size, k)) if start is None else start.copy()
@@ -197,10 +201,12 @@ def find_modes(
     for _ in range(steps):
         if not len(active):
             break
-        step = np.linalg.solve(precision[active], gradient[active][..., None])[..., 0]
-        step = np.nan_to_num(step)
-        length = np.abs(step).max(axis=1, keepdims=True)
-        step *= _LONGEST / np.maximum(length, _LONGEST)
+        step = _bounded(np.linalg.solve(precision[active], gradient[active][..., None])[..., 0])
+        last = 0.5 * (step * gradient[active]).sum(axis=1) <= tolerance
+        z[active[last]] += damping[active[last], None] * step[last]
+        active, step = active[~last], step[~last]
+        if not len(active):
+            break
         trial = z[active] + damping[active, None] * step
         new = _density(population, patient, expected, trial, active)
         better = (new[0] >= value[active]) & np.isfinite(new[0])
@@ -212,9 +218,17 @@ def find_modes(
             kept[taken] = part[better]
         damping[taken] = np.minimum(2 * damping[taken], 1.0)
         damping[active[~better]] *= 0.25
-        active = active[(gain > _TOLERANCE) & (damping[active] > 1e-6)]
+        active = active[(gain > tolerance) & (damping[active] > 1e-6)]
     expected = expected_of(population, patient, z) if patient.missing else expected
     return Modes(z, precision, state[3], expected)
+
+
+def _bounded(step: Floats) -> Floats:
+    """Steps (S, k) no longer than the approximation holds, zero where undefined."""
+    step = np.nan_to_num(step)
+    return np.asarray(
+        step * _LONGEST / np.maximum(np.abs(step).max(axis=1, keepdims=True), _LONGEST)
+    )
 
 
 def n_effects(population: PopulationDraws, patient: Patient) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from popk.individual import find_modes, patients_of, propose
+from popk.individual import Shape, find_modes, log_joint, patients_of, propose
 from popk.individual.posterior import patient_posterior, patient_seed
 from popk.population import PopulationDraws
 
@@ -46,7 +46,7 @@ def patient_with(fits, population, observed):
     return patients_of(population, fits.dataset(*records))[0]
 
 
-def log_joint(fits, population, s, observed, z):
+def joint_by_hand(fits, population, s, observed, z):
     """Log of p(y | z) p(z) under population draw s; z (..., 2), by hand."""
     cl = population.values["CL"][s] * np.exp(population.values["omega_CL"][s] * z[..., 0])
     v = population.values["V"][s] * np.exp(population.values["omega_V"][s] * z[..., 1])
@@ -64,7 +64,7 @@ def on_grid(fits, population, s, observed, *, points=561):
     """A grid (n, n, 2) of z, and p(y | z) p(z) there times the area that each point stands for."""
     at = np.linspace(-7, 7, points)
     z = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1)
-    return z, np.exp(log_joint(fits, population, s, observed, z)) * (at[1] - at[0]) ** 2
+    return z, np.exp(joint_by_hand(fits, population, s, observed, z)) * (at[1] - at[0]) ** 2
 
 
 @pytest.mark.parametrize("case", OBSERVED)
@@ -73,10 +73,10 @@ def test_modes_are_those_of_a_general_optimiser(fits, case):
     modes = find_modes(population, patient_with(fits, population, OBSERVED[case]))
     for s in range(population.size):
         found = optimize.minimize(
-            lambda z, s=s: -log_joint(fits, population, s, OBSERVED[case], z), np.zeros(2),
+            lambda z, s=s: -joint_by_hand(fits, population, s, OBSERVED[case], z), np.zeros(2),
             options={"gtol": 1e-7},
         )  # fmt: skip
-        at_mode = log_joint(fits, population, s, OBSERVED[case], modes.z[s])
+        at_mode = joint_by_hand(fits, population, s, OBSERVED[case], modes.z[s])
         assert at_mode >= -found.fun - 1e-4
         np.testing.assert_allclose(modes.z[s], found.x, atol=0.02)
 
@@ -111,6 +111,155 @@ def test_marginal_likelihood_is_the_integral_over_the_random_effects(fits, case)
         for s in range(population.size)
     ]
     np.testing.assert_allclose(proposals.log_marginal, exact, atol=0.02)
+
+
+# Away from the mode, wider one way and narrower the other.
+BENT = Shape(np.array([0.3, -0.2]), np.array([[1.3, 0.0], [0.4, 0.85]]))
+
+
+@pytest.mark.parametrize("case", OBSERVED)
+@pytest.mark.parametrize("common", [False, True], ids=["own nodes", "common nodes"])
+@pytest.mark.parametrize("shape", [None, BENT], ids=["normal", "shape"])
+def test_wherever_the_nodes_are_the_integral_is_the_same(fits, case, shape, common):
+    population = draws(fits, **SEVERAL)
+    patient = patient_with(fits, population, OBSERVED[case])
+    modes = find_modes(population, patient)
+    rng = np.random.default_rng(4)
+    found = [
+        propose(population, patient, modes, each=1_024, rng=rng, shape=shape, common=common)
+        for _ in range(16)
+    ]
+    estimate = np.exp([proposals.log_marginal for proposals in found])
+    exact = [on_grid(fits, population, s, OBSERVED[case])[1].sum() for s in range(population.size)]
+    error = estimate.std(axis=0, ddof=1) / 4
+    assert np.all(error < 0.06 * np.array(exact))
+    assert np.all(np.abs(estimate.mean(axis=0) - exact) < 5 * error)
+    with np.errstate(over="ignore"):  # far out, where the density is zero
+        by_hand = joint_by_hand(fits, population, 1, OBSERVED[case], found[0].z[1])
+    density = found[0].log_weight[1] + found[0].log_density[1]
+    np.testing.assert_allclose(density, by_hand, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("case", ["two", "BLQ"])
+def test_a_shape_is_where_the_nodes_are(fits, case):
+    """In coordinates L^T (z - mode), of the nodes that follow the mode's curvature."""
+    population = draws(fits, **SEVERAL)
+    patient = patient_with(fits, population, OBSERVED[case])
+    modes = find_modes(population, patient)
+    rng = np.random.default_rng(4)
+    z = propose(population, patient, modes, each=8_192, rng=rng, shape=BENT).z
+    z = z[:, :: 2 if case == "BLQ" else 1]
+    y = (z - modes.z[:, None]) @ np.linalg.cholesky(modes.precision)
+    np.testing.assert_allclose(np.median(y, axis=1), np.tile(BENT.centre, (4, 1)), atol=0.02)
+    # A t of 4 degrees of freedom has twice the variance of its scale, 0.9.
+    nodes = (y - BENT.centre) @ np.linalg.inv(BENT.factor).T
+    for s in range(4):
+        for k in range(2):
+            assert stats.kstest(nodes[s, :, k] / 0.9, stats.t(4).cdf).statistic < 0.002
+
+
+@pytest.mark.parametrize("case", ["two", "BLQ"])
+@pytest.mark.parametrize("common", [False, True], ids=["own nodes", "common nodes"])
+def test_few_nodes_of_a_poor_shape_are_unbiased_too(fits, case, common):
+    population = draws(fits, CL=np.full(1 if common else 4_000, 0.25))
+    patient = patient_with(fits, population, OBSERVED[case])
+    modes = find_modes(population, patient)
+    rng = np.random.default_rng(9)
+
+    def estimates():
+        found = propose(population, patient, modes, each=7, rng=rng, shape=BENT, common=common)
+        return np.exp(found.log_marginal)
+
+    estimate = np.concatenate([estimates() for _ in range(1_500 if common else 3)])
+    exact = on_grid(fits, population, 0, OBSERVED[case])[1].sum()
+    error = estimate.std() / np.sqrt(len(estimate))
+    assert error < 0.03 * exact
+    assert abs(estimate.mean() - exact) < 4 * error
+
+
+def test_common_nodes_make_the_error_a_smooth_function_of_the_population(fits):
+    """With nodes of their own, two neighbours differ by far more than their likelihoods."""
+    population = draws(fits, CL=0.2 + 1e-4 * np.arange(40))
+    patient = patient_with(fits, population, OBSERVED["two"])
+    modes = find_modes(population, patient)
+    exact = np.log([
+        on_grid(fits, population, s, OBSERVED["two"], points=201)[1].sum() for s in range(40)
+    ])  # fmt: skip
+
+    def roughness(common):
+        rng = np.random.default_rng(1)
+        found = propose(population, patient, modes, each=12, rng=rng, common=common).log_marginal
+        return np.abs(np.diff(found - exact)).max()
+
+    assert roughness(common=True) < 1e-3
+    assert roughness(common=False) > 2e-2
+
+
+@pytest.mark.parametrize("case", OBSERVED)
+def test_modes_from_a_given_start(fits, case):
+    population = draws(fits, **SEVERAL)
+    patient = patient_with(fits, population, OBSERVED[case])
+    modes = find_modes(population, patient)
+    start = modes.z + np.array([[0.3, -0.2]])
+    given = start.copy()
+    found = find_modes(population, patient, start=start)
+    np.testing.assert_array_equal(start, given)
+    np.testing.assert_allclose(found.z, modes.z, atol=0.02)
+    np.testing.assert_allclose(found.precision, modes.precision, rtol=0.05, atol=0.05)
+    stay = find_modes(population, patient, start=start, steps=0)
+    np.testing.assert_array_equal(stay.z, start)
+    once = find_modes(population, patient, start=start, steps=1)
+    for s in range(population.size):
+        before, after, best = (
+            joint_by_hand(fits, population, s, OBSERVED[case], m.z[s]) for m in (stay, once, modes)
+        )
+        assert before <= after <= best + 1e-6
+    assert np.any(once.z != start)
+    # The curvature is that of where it stands.
+    assert not np.allclose(stay.precision, modes.precision, rtol=1e-3)
+
+
+@pytest.mark.parametrize("case", OBSERVED)
+def test_modes_within_a_tolerance_are_near_wherever_the_search_begins(fits, case):
+    population = draws(fits, **SEVERAL)
+    patient = patient_with(fits, population, OBSERVED[case])
+    modes = find_modes(population, patient)
+    for shift in ([0.1, -0.1], [4.0, -4.0], [-4.0, 3.0]):
+        found = find_modes(population, patient, start=modes.z + np.array([shift]), tolerance=0.1)
+        for s in range(population.size):
+            best, near = (
+                joint_by_hand(fits, population, s, OBSERVED[case], m.z[s]) for m in (modes, found)
+            )
+            assert best - 0.1 < near < best + 1e-4
+
+
+def test_one_step_from_near_the_mode_is_enough_to_integrate(fits):
+    population = draws(fits, **SEVERAL)
+    patient = patient_with(fits, population, OBSERVED["three"])
+    start = find_modes(population, patient).z + np.array([[0.3, -0.2]])
+    modes = find_modes(population, patient, start=start, steps=1)
+    rng = np.random.default_rng(4)
+    proposals = propose(population, patient, modes, each=4_096, rng=rng)
+    exact = [
+        np.log(on_grid(fits, population, s, OBSERVED["three"])[1].sum())
+        for s in range(population.size)
+    ]
+    np.testing.assert_allclose(proposals.log_marginal, exact, atol=0.01)
+
+
+def test_the_joint_density_is_that_by_hand(fits):
+    population = draws(fits, **SEVERAL)
+    patient = patient_with(fits, population, OBSERVED["BLQ"])
+    z = np.random.default_rng(3).standard_normal((4, 6, 2))
+    expected = population.expected(patient.covariates)
+    density, theta = log_joint(population, patient, expected, z)
+    for s in range(4):
+        by_hand = joint_by_hand(fits, population, s, OBSERVED["BLQ"], z[s])
+        np.testing.assert_allclose(density[s], by_hand, rtol=1e-8)
+    omega = np.stack([SEVERAL["omega_CL"], SEVERAL["omega_V"]], axis=1)
+    typical = np.stack([SEVERAL["CL"], SEVERAL["V"]], axis=1)
+    by_hand = typical[:, None] * np.exp(omega[:, None] * z)
+    np.testing.assert_allclose(theta[:, :, 0], by_hand, rtol=1e-10)
 
 
 @pytest.mark.parametrize("case", ["two", "BLQ"])

@@ -112,6 +112,54 @@ def test_quantiles_and_intervals(prior):
 
 
 @each
+def test_values_at_normal_scores_are_quantiles(prior):
+    score = np.linspace(-3.5, 3.5, 29)
+    expected = REFERENCE[prior].ppf(stats.norm.cdf(score))
+    np.testing.assert_allclose(prior.at_score(score), expected, rtol=1e-6, atol=1e-9)
+    assert prior.at_score(0.0) == pytest.approx(prior.median, rel=1e-12, abs=1e-15)
+    assert prior.at_score(np.zeros((2, 3))).shape == (2, 3)
+
+
+@each
+def test_values_at_normal_scores_rise_far_into_both_tails(prior):
+    """At a score of 8 a probability is as near to one as doubles can be."""
+    score = np.linspace(-8.0, 8.0, 161)
+    value = prior.at_score(score)
+    assert np.isfinite(value).all()
+    low, high = prior.support
+    assert np.all((value >= low) & (value <= high))
+    inside = np.abs(score) < 7.0
+    if math.isfinite(high):  # a double has no room left below a bound
+        inside &= score < 4.0
+    assert np.all(np.diff(value[inside]) > 0)
+    assert np.all(np.diff(value) >= 0)
+
+
+def test_values_at_normal_scores_of_normal_priors_have_closed_forms():
+    score = np.array([-8.0, -1.0, 0.0, 2.5, 8.0])
+    np.testing.assert_allclose(Normal(-0.5, 0.25).at_score(score), -0.5 + 0.25 * score, rtol=1e-14)
+    log_normal = LogNormal(0.164, cv=0.3)
+    expected = 0.164 * np.exp(math.sqrt(math.log(1.09)) * score)
+    np.testing.assert_allclose(log_normal.at_score(score), expected, rtol=1e-14)
+    # A half-normal draw is far out in proportion to the normal quantile of half the tail.
+    far = HalfNormal(0.4).at_score(8.0)
+    np.testing.assert_allclose(far, 0.4 * stats.norm.isf(stats.norm.sf(8.0) / 2), rtol=1e-10)
+
+
+@pytest.mark.parametrize("half", [HalfNormal(0.4), HalfCauchy(0.5), HalfStudentT(4.0, 0.5)])
+def test_a_half_is_as_flat_at_zero_as_its_density_says(half):
+    score = np.array([-7.0, -6.0, -5.0])
+    at_zero = np.exp(half.log_density(np.array(0.0)))
+    np.testing.assert_allclose(half.at_score(score), stats.norm.cdf(score) / at_zero, rtol=1e-3)
+
+
+@each
+def test_draws_are_values_at_scores_of_normal_numbers(prior):
+    values = prior.at_score(np.random.default_rng(2).standard_normal(4000))
+    assert stats.kstest(values, REFERENCE[prior].cdf).pvalue > 1e-3
+
+
+@each
 def test_support(prior):
     low, high = prior.support
     drawn = prior.draw(np.random.default_rng(3), 500)
@@ -222,6 +270,7 @@ def test_fixed_is_known():
     assert prior.median == 0.75
     np.testing.assert_array_equal(prior.draw(np.random.default_rng(1), 3), [0.75] * 3)
     assert prior.log_density(np.array([0.75, 0.7])).tolist() == [0.0, -np.inf]
+    assert prior.at_score(np.array([-8.0, 0.0, 3.0])).tolist() == [0.75] * 3
     with pm.Model() as model:
         assert prior.variable("beta").eval() == 0.75
     assert model.free_RVs == []

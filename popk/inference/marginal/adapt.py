@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from popk.inference.marginal.chains import pareto_k
 from popk.inference.marginal.cohort import Cohort
 from popk.inference.marginal.mixture import Mixture
 from popk.inference.marginal.search import Mode
@@ -24,15 +25,22 @@ type Floats = NDArray[np.float64]
 _ROUNDS = 12
 _LEARNING = 3  # rounds after which the patients' integrals are guided well enough
 _WIDE = 1.3  # the first proposals' covariance over that of the mode
+_DEFENSIVE = 0.1  # share of the proposals that are spread more widely
+_WIDER = 3.0  # their covariance over that of the rest
 _ENOUGH = 0.5  # share of the proposals that is effective
 _MOST_COMPONENTS = 8
 _TEMPERED = 4  # points per coordinate that must be effective before a fit
-_NOISE = 0.3  # variance of the log posterior's estimate
+_NOISE = 0.5  # variance of the log posterior's estimate
 _TOO_MUCH = 1.0  # variance above which all points are to share their nodes
 _KEPT = 0.1  # of the proposals, at least
-_TRAINED = 300  # points whose nodes polynomials are fitted to
+_TRAINED = 500  # points whose nodes polynomials are fitted to
 _TESTED = 100
-_MOST_NODES = 256
+_MOST_NODES = 1024
+_MOST_COSTLY = 128  # where the equations are costly
+_REFINEMENTS = 6
+_SUSPECT = 0.65  # Pareto k-hat of a patient's nodes, above which they are spread more widely
+_WIDENINGS = 3
+_WIDENED = 1.3  # times as far
 _PAIRS = 48  # points at which it is measured
 _STAGE = 1_000
 
@@ -78,11 +86,13 @@ def adapt(
     share, stalled = 0.0, 0
     for turn in range(_ROUNDS):
         report(turn, _ROUNDS)
-        x = proposals.draw(size, rng)
+        used = proposals.widened(_DEFENSIVE, _WIDER)
+        x = used.draw(size, rng)
         found = cohort.integrate(x, _STAGE + turn, detail=turn <= _LEARNING)
         log_posterior = cohort.log_posterior(x, found)
-        drawn.append((proposals, x, log_posterior))
-        own, effective = _weights(log_posterior - proposals.log_density(x), x.shape[1])
+        drawn.append((used, x, log_posterior))
+        log_weight = log_posterior - used.log_density(x)
+        own, effective = _weights(log_weight, x.shape[1])
         points, weight = _pooled(drawn)
         if turn <= _LEARNING:
             cohort.learn(x, found, own)
@@ -98,8 +108,7 @@ def adapt(
     if cohort.is_costly:
         _train(cohort, points, weight, rng)
     chosen = points[rng.choice(len(points), size=_PAIRS, p=weight)]
-    log_weight = log_posterior - proposals.log_density(x)
-    return Adapted(proposals, share, chosen, _ceiling(log_weight))
+    return Adapted(used, share, chosen, _ceiling(log_weight))
 
 
 def _train(cohort: Cohort, x: Floats, weight: Floats, rng: np.random.Generator) -> None:
@@ -157,17 +166,26 @@ def refine(cohort: Cohort, points: Floats) -> float:
     from now on: the error is then a smooth function of the population parameters, and hardly
     changes over the width of the posterior.
     """
-    for turn in range(4):
+    most = _MOST_COSTLY if cohort.is_costly else _MOST_NODES
+    for turn in range(_REFINEMENTS):
         pair = [cohort.integrate(points, 2 * _STAGE + 2 * turn + k) for k in (0, 1)]
         apart = pair[0].log_likelihood - pair[1].log_likelihood
         noise = 0.5 * np.mean(apart**2, axis=0)
         allowed = _NOISE / len(noise)
-        needs = (noise > 2 * allowed) & (cohort.nodes < _MOST_NODES)
+        needs = (noise > 2 * allowed) & (cohort.nodes < most)
         if noise.sum() < _NOISE or not needs.any():
             break
         # The variance falls faster than the number of nodes grows.
         factor = np.clip((noise[needs] / allowed) ** (1 / 1.5), 2, 4)
-        cohort.nodes[needs] *= 2 ** np.ceil(np.log2(factor)).astype(np.int64)
+        more = cohort.nodes[needs] * 2 ** np.ceil(np.log2(factor)).astype(np.int64)
+        cohort.nodes[needs] = np.minimum(more, most)
+    for turn in range(_WIDENINGS):
+        weights = cohort.integrate(points, 4 * _STAGE + turn, detail=True).log_weight
+        khat = np.array([pareto_k(own.ravel()) for own in weights])
+        bad = khat > _SUSPECT
+        if not bad.any():
+            break
+        cohort.widen(np.flatnonzero(bad), _WIDENED)
     total = float(noise.sum())
     cohort.common = total > _TOO_MUCH
     return total

@@ -25,6 +25,7 @@ from scipy.special import logsumexp
 from popk.dataset import Dataset
 from popk.design import Design, design_of
 from popk.individual import (
+    Modes,
     Patient,
     Shape,
     expected_of,
@@ -49,9 +50,10 @@ _NUMBERS = 60_000  # of predictions and parameters at a time, which a processor'
 _STEP = 4e-3  # in a coordinate: above the error of an ODE solver, below any posterior's width
 _RIDGE = 1e-3
 _SOLVED = 4  # nodes at each point that polynomials are fitted to
-_NEAR = 0.5  # SD of the log likelihood ratio above which polynomials are not used
-_PICKING = 0.3  # variance of the log posterior's estimate that picking may add
-_MOST_PICKS = 8
+_NEAR = 1.0  # SD of the log likelihood ratio above which polynomials are not used
+_PICKING = 0.4  # variance of the log posterior's estimate that picking may add
+_MOST_PICKS = 10
+_NEAR_MODE = 0.5  # promised gain of log density of the last step to a mode: one SD
 _NARROWEST = 0.25  # a shape's variance, of that of the normal one
 
 
@@ -239,6 +241,13 @@ class Cohort:
             second = np.tensordot(weight, found.second[index], 1)
             guide.shape = _shape(weight @ found.first[index], second)
 
+    def widen(self, which: Ints, factor: float) -> None:
+        """Spread the nodes of some patients more widely around their modes."""
+        for index in which:
+            shape = self._guides[index].shape
+            if shape is not None:
+                self._guides[index].shape = Shape(shape.centre, factor * shape.factor)
+
     def train(self, x: Floats, stage: int, near: Floats) -> None:
         """Fit polynomials to solutions at points (S, d), and keep those that hold ``near`` others.
 
@@ -250,7 +259,7 @@ class Cohort:
         def one(patient: Patient, index: int, rng: np.random.Generator) -> tuple[Floats, ...]:
             guide = self._guides[index]
             guide.fast, guide.picks = None, 1
-            modes = find_modes(draws, patient, start=self._predicted(index, x), steps=2)
+            modes = self._modes(patient, index, x, draws)
             nodes = propose(draws, patient, modes, each=_SOLVED, rng=rng, shape=guide.shape)
             theta = nodes.parameters.reshape(-1, *nodes.parameters.shape[2:])
             made = fitted_surrogate(theta, patient.solver.ensemble(theta).value)
@@ -264,7 +273,7 @@ class Cohort:
                 apart = float(np.std(exact - rough))
             if apart < _NEAR:
                 guide.fast = fast
-                guide.picks = int(np.clip(np.ceil(apart**2 / allowed), 1, _MOST_PICKS))
+                guide.picks = int(np.clip(np.ceil(np.expm1(apart**2) / allowed), 1, _MOST_PICKS))
             return ()
 
         list(self._map(stage, one))
@@ -273,9 +282,13 @@ class Cohort:
         assert self._centre is not None
         return np.concatenate([np.ones((len(x), 1)), x - self._centre], axis=1)
 
-    def _predicted(self, index: int, x: Floats) -> Floats | None:
+    def _modes(self, patient: Patient, index: int, x: Floats, draws: PopulationDraws) -> Modes:
+        """Conditional modes, begun at those predicted once they have been learnt."""
         lines = self._guides[index].lines
-        return None if lines is None else self._features(x) @ lines
+        if lines is None:
+            return find_modes(draws, patient)
+        start = self._features(x) @ lines
+        return find_modes(draws, patient, start=start, tolerance=_NEAR_MODE)
 
     def _one(
         self, patient: Patient, index: int, at: tuple[Floats, PopulationDraws],
@@ -283,8 +296,7 @@ class Cohort:
     ) -> tuple[Floats, ...]:  # fmt: skip
         x, draws = at
         guide = self._guides[index]
-        start = self._predicted(index, x)
-        modes = find_modes(draws, patient, start=start, **({} if start is None else {"steps": 1}))
+        modes = self._modes(patient, index, x, draws)
         nodes = propose(
             draws, patient, modes, each=int(self.nodes[index]), rng=shifts, shape=guide.shape,
             common=self.common,

@@ -66,7 +66,7 @@ class Marginal:
         When a setting makes no sense, in a sentence.
     """
 
-    draws: int = 500
+    draws: int = 1000
     chains: int = 4
     cores: int | None = None
     round_size: int = 400
@@ -79,7 +79,7 @@ class Marginal:
                 raise SettingError(
                     f"Marginal was given {name}={value!r}; expected {lowest} or more."
                 )
-        if self.cores is not None and self.cores < 1:
+        if self.cores is not None and not (float(self.cores).is_integer() and self.cores >= 1):
             raise SettingError(f"Marginal was given cores={self.cores!r}; expected 1 or more.")
 
     def run(

@@ -98,6 +98,19 @@ class Mixture:
                 break
         return found
 
+    def widened(self, share: float, factor: float) -> Mixture:
+        """With one component more: the whole's mean and covariance, the latter times ``factor``."""
+        mean = self.weight @ self.mean
+        apart = self.mean - mean
+        scale = np.einsum("k,kij,klj->il", self.weight, self.factor, self.factor)
+        scale += (self.weight[:, None] * apart).T @ apart
+        wide = np.linalg.cholesky(factor * scale)
+        return Mixture(
+            np.append((1 - share) * self.weight, share),
+            np.vstack([self.mean, mean]),
+            np.concatenate([self.factor, wide[None]]),
+        )
+
     def split(self, x: Floats, weight: Floats, rng: np.random.Generator) -> Mixture:
         """The mixture with one component more, at a weighted point."""
         at = x[rng.choice(len(x), p=weight)]

@@ -78,7 +78,8 @@ def _here(cohort: Cohort, x: Floats) -> list[Mode]:
     prior = cohort.prior_slopes(x)
     for at, density, own, pull in zip(x, value, slopes, prior, strict=True):
         apart = own - own.mean(axis=0)
-        precision = apart.T @ apart + np.eye(len(at))
+        with np.errstate(over="ignore"):
+            precision = np.nan_to_num(apart.T @ apart) + np.eye(len(at))
         finite = float(density) if np.isfinite(density) else -np.inf
         found.append(Mode(at, finite, own.sum(axis=0) + pull, precision))
     return found

@@ -9,22 +9,26 @@ exact solutions (`popk.inference.marginal.cohort.Cohort.correct`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
 
+from popk.inference.marginal.polynomials import evaluated
 from popk.structure import Solution
 
 __all__ = ["Surrogate", "fitted_surrogate"]
 
 type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
 
 _MOST_CUBIC = 8  # inputs
 _MOST_QUADRATIC = 20
 _PER_COEFFICIENT = 4  # solutions, at least
 _RIDGE = 1e-8
 _STILL = 1e-5  # of an input's SD below which it does not move
+_TAPER = 4  # of a solution's weight with its squared distance from the middle
 _MARGIN = 1.1  # beyond the training inputs the polynomials are held constant
 
 
@@ -51,8 +55,7 @@ class Surrogate:
         """As `popk.structure.Solver.ensemble`."""
         flat = theta.reshape(len(theta), -1)
         x, held = self._inputs(flat)
-        products = _products(x, self.terms)
-        value = (products.T @ self.coefficients).reshape(len(theta), -1)
+        value = evaluated(x, *self._plan, self.coefficients)
         value = np.where(self.positive, np.exp(np.minimum(value, 700.0)), value)
         if not with_gradient:
             return Solution(value, np.zeros((len(theta), 0, theta.shape[2])))
@@ -62,15 +65,23 @@ class Surrogate:
         by_input = np.where(held.T[:, None, :], 0.0, by_input)
         by_input *= np.where(self.positive, value, 1.0)[..., None]
         by_moving = by_input @ self.whiten.T
-        chain = np.where(self.logarithmic, 1.0 / flat[:, self.moving], 1.0)
+        chain = 1.0 / np.where(self.logarithmic, flat[:, self.moving], 1.0)
         gradient = np.zeros((*value.shape, flat.shape[1]))
         gradient[..., self.moving] = by_moving * chain[:, None]
         return Solution(value, gradient.reshape(len(theta), -1, theta.shape[2]))
 
+    @cached_property
+    def _plan(self) -> tuple[Ints, Ints]:
+        """Of each term, that with its last factor taken away, and that factor."""
+        place = {term: row for row, term in enumerate(self.terms)}
+        without = [place[term[:-1]] if term else -1 for term in self.terms]
+        last = [term[-1] if term else -1 for term in self.terms]
+        return np.array(without, dtype=np.int64), np.array(last, dtype=np.int64)
+
     def _inputs(self, flat: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """Inputs (D, S), and where they are held at the edge."""
         given = flat[:, self.moving]
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             given = np.where(self.logarithmic, np.log(given), given)
         x = self.whiten.T @ (given - self.centre).T
         edge = self.edge[:, None]
@@ -127,7 +138,7 @@ def fitted_surrogate(theta: Floats, value: Floats) -> Surrogate | None:
     positive = (value > 0).all(axis=0)
     target = np.where(positive, np.log(np.where(positive, value, 1.0)), value)
     # What is far out bends the polynomials where it matters.
-    weight = 1 / (1 + (x**2).mean(axis=1)) ** 2
+    weight = 1 / (1 + (x**2).mean(axis=1)) ** _TAPER
     design = _products(x.T, terms)
     gram = (design * weight) @ design.T
     gram += _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
@@ -136,15 +147,9 @@ def fitted_surrogate(theta: Floats, value: Floats) -> Surrogate | None:
 
 
 def _products(x: Floats, terms: tuple[tuple[int, ...], ...]) -> Floats:
-    """Products (n_terms, S) of inputs (D, S); each from one that is a factor shorter."""
-    found = np.empty((len(terms), x.shape[1]))
-    place: dict[tuple[int, ...], int] = {}
+    """Products (n_terms, S) of inputs (D, S)."""
+    found = np.ones((len(terms), x.shape[1]))
     for row, term in enumerate(terms):
-        if not term:
-            found[row] = 1.0
-        elif term[:-1] in place and len(term) > 1:
-            np.multiply(found[place[term[:-1]]], x[term[-1]], out=found[row])
-        else:
-            found[row] = np.prod(x[list(term)], axis=0)
-        place[term] = row
+        for k in term:
+            found[row] *= x[k]
     return found

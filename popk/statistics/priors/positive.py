@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast, override
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import betaincinv
 
 from popk.statistics.priors.base import Continuous, Prior, number
 from popk.statistics.priors.real import Normal, StudentT
@@ -233,8 +234,13 @@ class _FoldedT:
         return np.where(value >= 0, math.log(2) + whole, -np.inf)
 
     def ppf(self, probability: Any) -> Any:
-        upper = (1 + np.asarray(probability, dtype=np.float64)) / 2
-        return stats.t.ppf(upper, self.freedom, scale=self.scale)
+        given = np.asarray(probability, dtype=np.float64)
+        # SciPy's t has no small quantiles above its median: there, by T^2 / (T^2 + freedom), which
+        # is a beta.
+        square = betaincinv(0.5, self.freedom / 2, np.minimum(given, 0.5))
+        low = self.scale * np.sqrt(self.freedom * square / (1 - square))
+        high = stats.t.ppf((1 + given) / 2, self.freedom, scale=self.scale)
+        return np.where(given < 0.5, low, high)[()]
 
     def isf(self, probability: Any) -> Any:
         upper = np.asarray(probability, dtype=np.float64) / 2

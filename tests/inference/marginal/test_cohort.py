@@ -1,0 +1,388 @@
+"""Patients' integrals against quadrature, for equations in closed form and solved step by step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import log_ndtr
+
+from popk.individual import find_modes
+from popk.inference.marginal.cohort import Cohort
+from popk.inference.marginal.coordinates import Coordinates
+from popk.model import PopModel
+from popk.statistics import IIV, Fixed, HalfNormal, LogNormal, Normal, Power, Proportional
+from popk.structure import MichaelisMenten, OneCompartment, Solver
+
+# Times and values after one bolus of 300 mg at time 0; None lies below the limit of 1 mg/L.
+PATIENTS = {
+    "A": ((28.0, 25.0),),
+    "B": ((7.0, 50.0), (28.0, 30.0)),
+    "C": ((1.0, 48.0), (14.0, 40.0), (42.0, 6.0)),
+    "D": ((14.0, 30.0), (90.0, None)),
+}
+LLOQ = 1.0
+AT = np.linspace(-7, 7, 361)
+Z = np.stack(np.meshgrid(AT, AT, indexing="ij"), axis=-1)
+AREA = (AT[1] - AT[0]) ** 2
+
+
+def of(fits, model, patients, **settings):
+    records = []
+    for subject, observed in patients.items():
+        records.append(fits.dose(subject, 0.0))
+        for time, dv in observed:
+            value, below = (LLOQ, 1) if dv is None else (dv, 0)
+            records.append(fits.observe(subject, time, value, cens=below))
+    return Cohort.of(model, fits.dataset(*records), **{"seed": 1, "cores": 1} | settings)
+
+
+@pytest.fixture
+def cohort(fits):
+    return of(fits, fits.one_compartment(cv=0.3), PATIENTS)
+
+
+def log_error_density(observed, f, sigma):
+    """Sum over observations (the last axis of f), proportional error."""
+    total = 0.0
+    for k, (_, dv) in enumerate(observed):
+        sd = sigma * f[..., k]
+        total = total + (
+            log_ndtr((LLOQ - f[..., k]) / sd)
+            if dv is None
+            else -0.5 * ((dv - f[..., k]) / sd) ** 2 - np.log(sd * np.sqrt(2 * np.pi))
+        )
+    return total
+
+
+def posterior_on_grid(fits, values, s, observed):
+    """p(y | z) p(z) on the grid Z under population draw s, times the area of a point."""
+    cl = values["CL"][s] * np.exp(values["omega_CL"][s] * Z[..., 0])
+    v = values["V"][s] * np.exp(values["omega_V"][s] * Z[..., 1])
+    times = np.array([time for time, _ in observed])
+    with np.errstate(under="ignore"):
+        f = np.maximum(fits.bolus(times, cl[..., None], v[..., None]), 1e-100)
+    likelihood = log_error_density(observed, f, values["sigma_prop"][s])
+    return np.exp(likelihood + stats.norm.logpdf(Z).sum(axis=-1)) * AREA
+
+
+def exact_marginals(fits, cohort, x):
+    """Marginal likelihood (S, n_subjects) at points x."""
+    values = cohort.coordinates.draws(x).values
+    return np.array([
+        [posterior_on_grid(fits, values, s, own).sum() for own in PATIENTS.values()]
+        for s in range(len(x))
+    ])  # fmt: skip
+
+
+def points(n, *, seed=2, sd=0.7, d=5):
+    return sd * np.random.default_rng(seed).standard_normal((n, d))
+
+
+def assert_unbiased(estimate, exact, *, within):
+    """Independent estimates (n, …) of ``exact`` (…): none far off, and precise enough to say so."""
+    error = estimate.std(axis=0, ddof=1) / np.sqrt(len(estimate))
+    assert np.all(error < within * exact)
+    assert np.all(np.abs(estimate.mean(axis=0) - exact) < 4.5 * error)
+
+
+def test_coordinates_are_scores_under_the_priors(fits):
+    weight = (Power("CL", "WT", reference=70, exponent=Normal(0.75, 0.1)),)
+    model = replace(
+        fits.one_compartment(iiv={"CL": HalfNormal(0.5)}), covariates=weight,
+        error=Proportional(Fixed(0.2)),
+    )  # fmt: skip
+    coordinates = Coordinates(model)
+    assert coordinates.names == ("CL", "V", "beta_CL_WT", "omega_CL")
+    x = points(6, d=4)
+    values = coordinates.draws(x).values
+    for k, name in enumerate(coordinates.names):
+        (prior,) = (p.prior for p in model.parameters if p.name == name)
+        expected = prior.quantile(stats.norm.cdf(x[:, k]))
+        np.testing.assert_allclose(values[name], expected, rtol=1e-9)
+    np.testing.assert_array_equal(values["sigma_prop"], 0.2)
+    expected = stats.norm.logpdf(x).sum(axis=1)
+    np.testing.assert_allclose(coordinates.log_prior(x), expected, rtol=1e-12)
+
+
+def test_what_a_cohort_says_of_itself(cohort):
+    assert cohort.n_effects == [2, 2, 2, 2]
+    assert not cohort.is_costly
+    assert cohort.n_fast == 0
+    assert cohort.nodes.tolist() == [16] * 4
+
+
+def test_integrals_are_those_of_a_grid(fits, cohort):
+    x = points(5)
+    cohort.nodes[:] = 256
+    found = np.stack([cohort.integrate(x, stage).log_likelihood for stage in range(8)])
+    exact = exact_marginals(fits, cohort, x)
+    assert found.shape == (8, 5, 4)
+    assert_unbiased(np.exp(found), exact, within=0.03)
+    total = cohort.log_posterior(x, cohort.integrate(x, 1))
+    expected = np.log(exact).sum(axis=1) + stats.norm.logpdf(x).sum(axis=1)
+    np.testing.assert_allclose(total, expected, atol=0.3)
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_few_nodes_are_unbiased_before_and_after_learning(fits, cohort, learnt):
+    rng = np.random.default_rng(3)
+    x = points(2)
+    if learnt:
+        near = np.vstack([x, 0.5 * rng.standard_normal((60, 5))])
+        found = cohort.integrate(near, 50, detail=True)
+        cohort.learn(near, found, rng.dirichlet(np.ones(62)))
+    many = np.repeat(x, 800, axis=0)
+    estimates = np.concatenate([
+        np.exp(cohort.integrate(many, stage).log_likelihood).reshape(2, 800, 4).swapaxes(0, 1)
+        for stage in range(2)
+    ])  # fmt: skip
+    assert_unbiased(estimates, exact_marginals(fits, cohort, x), within=0.01)
+    # Each patient has random numbers of its own.
+    correlation = np.corrcoef(np.log(estimates[:, 0].T))
+    assert np.abs(correlation - np.eye(4)).max() < 4.5 / np.sqrt(1_600)
+
+
+def test_learning_far_from_where_it_is_used_costs_nodes_not_truth(fits, cohort):
+    """Modes are not straight lines in the coordinates: from a poor prediction they are sought."""
+    near = points(60, sd=0.1)
+    cohort.learn(near, cohort.integrate(near, 50, detail=True), np.full(60, 1 / 60))
+    x = np.array([[2.0, -1.5, 2.0, 1.5, -1.5], [-2.0, 1.5, -2.0, 2.0, 1.5]])
+    cohort.nodes[:] = 128
+    found = np.stack([cohort.integrate(x, stage).log_likelihood for stage in range(12)])
+    assert found.std(axis=0).max() < 0.8
+    assert_unbiased(np.exp(found), exact_marginals(fits, cohort, x), within=0.2)
+
+
+@pytest.mark.parametrize("common", [False, True])
+def test_picks_follow_the_conditional_posterior(fits, cohort, common):
+    x = points(1)
+    values = cohort.coordinates.draws(x).values
+    cohort.common = common
+    cohort.nodes[:] = 256 if common else 32  # common ones do not move from point to point
+    found = cohort.integrate(np.repeat(x, 2_000, axis=0), 5)
+    for k, observed in enumerate(PATIENTS.values()):
+        weight = posterior_on_grid(fits, values, 0, observed)
+        weight /= weight.sum()
+        mean = (weight[..., None] * Z).sum(axis=(0, 1))
+        sd = np.sqrt((weight[..., None] * Z**2).sum(axis=(0, 1)) - mean**2)
+        z = found.picks[k]
+        assert z.shape == (2_000, 1, 2)
+        # The nodes themselves, two dozen effective ones, are off by a little on average.
+        np.testing.assert_allclose((z[:, 0].mean(axis=0) - mean) / sd, 0.0, atol=0.12)
+        np.testing.assert_allclose(z[:, 0].std(axis=0) / sd, 1.0, atol=0.1)
+
+
+def test_common_nodes_are_those_of_every_point_and_stage(cohort):
+    x = np.repeat(points(1), 40, axis=0)
+    own = cohort.integrate(x, 1).log_likelihood
+    assert (np.ptp(own, axis=0) > 0).all()
+    cohort.common = True
+    shared = cohort.integrate(x, 1).log_likelihood
+    np.testing.assert_allclose(shared, np.broadcast_to(shared[:1], shared.shape), rtol=1e-10)
+    np.testing.assert_array_equal(shared, cohort.integrate(x, 2).log_likelihood)
+
+
+def test_details_are_moments_of_the_conditional_posterior(fits, cohort):
+    x = points(2)
+    cohort.nodes[:] = 256
+    several = [cohort.integrate(x, stage, detail=True) for stage in range(24)]
+    found, draws = several[0], cohort.coordinates.draws(x)
+    for k, (patient, observed) in enumerate(zip(cohort.patients, PATIENTS.values(), strict=True)):
+        np.testing.assert_allclose(np.exp(found.log_weight[k]).sum(axis=1), 1.0, rtol=1e-9)
+        at = find_modes(draws, patient, start=found.modes[k], steps=0)
+        for s in range(2):
+            weight = posterior_on_grid(fits, draws.values, s, observed)
+            weight /= weight.sum()
+            best = Z[np.unravel_index(np.argmax(weight), weight.shape)]
+            np.testing.assert_allclose(found.modes[k][s], best, atol=0.2)
+            y = (Z - found.modes[k][s]) @ np.linalg.cholesky(at.precision[s])
+            first = np.einsum("ij,ijk->k", weight, y)
+            second = np.einsum("ij,ijk,ijl->kl", weight, y, y)
+            mean = np.mean([one.first[k][s] for one in several], axis=0)
+            np.testing.assert_allclose(mean, first, atol=0.03)
+            mean = np.mean([one.second[k][s] for one in several], axis=0)
+            np.testing.assert_allclose(mean, second, atol=0.08, rtol=0.08)
+
+
+def test_slopes_are_those_of_the_exact_marginals(fits, cohort):
+    x = points(2, sd=0.5)
+    cohort.nodes[:] = 2_048
+    likelihood, slope = cohort.slopes(x, 1)
+    assert slope.shape == (2, 4, 5)
+    np.testing.assert_allclose(likelihood, np.log(exact_marginals(fits, cohort, x)), atol=0.03)
+    step = 1e-3
+    for k in range(5):
+        moved = x + step * np.eye(5)[k], x - step * np.eye(5)[k]
+        ends = [np.log(exact_marginals(fits, cohort, at)) for at in moved]
+        exact = (ends[0] - ends[1]) / (2 * step)
+        np.testing.assert_allclose(slope[:, :, k], exact, atol=0.03, rtol=0.03)
+
+
+def test_where_nothing_explains_the_data_the_density_is_zero(fits):
+    cohort = of(fits, fits.one_compartment(cv=0.3), {"A": PATIENTS["A"], "B": ((5.0, 1e200),)})
+    x = points(3)
+    found = cohort.integrate(x, 1)
+    assert np.isfinite(found.log_likelihood[:, 0]).all()
+    assert (cohort.log_posterior(x, found) == -np.inf).all()
+    _, slope = cohort.slopes(x, 1)
+    assert np.isfinite(slope).all()
+
+
+SATURABLE = {
+    "A": ((7.0, 40.0), (21.0, 18.0)),
+    "B": ((7.0, 52.0), (21.0, 35.0), (35.0, 24.0)),
+    "C": ((3.0, 45.0), (28.0, 9.0)),
+}
+
+
+def saturable_cohort(fits, **settings):
+    """Solved step by step; V varies between subjects."""
+    model = PopModel(
+        OneCompartment(elimination=MichaelisMenten()),
+        typical={"V": LogNormal(5.0, cv=0.1), "VMAX": LogNormal(10.0, cv=0.15),
+                 "KM": LogNormal(20.0, cv=0.15)},
+        iiv=IIV({"V": LogNormal(0.2, cv=0.2), "VMAX": LogNormal(0.2, cv=0.2)}),
+        error=Proportional(LogNormal(0.15, cv=0.2)),
+        units=fits.UNITS,
+    )  # fmt: skip
+    return of(fits, model, SATURABLE, **settings)
+
+
+@pytest.fixture
+def saturable(fits):
+    made = saturable_cohort(fits)
+    assert made.is_costly
+    return made
+
+
+def learnt(cohort, *, n=150):
+    """The cohort after learning around the prior medians, with polynomials for equations."""
+    x = points(n, sd=0.6, d=len(cohort.coordinates.names))
+    cohort.learn(x, cohort.integrate(x, 40, detail=True), np.full(n, 1 / n))
+    cohort.train(x, 41, x[:40])
+    return cohort
+
+
+def saturable_on_grid(cohort, x, k):
+    """Random effects (n, 2), and p(y | z) p(z) of patient k at a point x (d), times their area.
+
+    By the structure's own solutions.
+    """
+    draws = cohort.coordinates.draws(x[None])
+    at = np.linspace(-5.5, 5.5, 67)
+    z = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1).reshape(-1, 2)
+    names = cohort.coordinates.model.structure.names
+    theta = np.empty((len(z), 1, 3))
+    for m, name in enumerate(names):
+        effect = {"V": 0, "VMAX": 1}.get(name)
+        own = 0.0 if effect is None else draws.values[f"omega_{name}"] * z[:, effect]
+        theta[:, 0, m] = draws.values[name] * np.exp(own)
+    solver = cohort.patients[k].solver
+    assert isinstance(solver, Solver)
+    observed = list(SATURABLE.values())[k]
+    sigma = draws.values["sigma_prop"]
+    likelihood = log_error_density(observed, solver.ensemble(theta).value, sigma)
+    return z, np.exp(likelihood + stats.norm.logpdf(z).sum(axis=-1)) * (at[1] - at[0]) ** 2
+
+
+def spoil(cohort, off, *, picks):
+    """Move every coefficient of the polynomials up or down by a part of itself."""
+    rng = np.random.default_rng(6)
+    for guide in cohort._guides:
+        guide.picks = picks
+        made = guide.fast.solver
+        factor = 1 + off * rng.choice([-1.0, 1.0], made.coefficients.shape)
+        made = replace(made, coefficients=made.coefficients * factor)
+        guide.fast = replace(guide.fast, solver=made)
+
+
+@pytest.mark.parametrize("picks", [1, 3])
+@pytest.mark.parametrize("off", [0.0, 0.05], ids=["as fitted", "5 % off"])
+def test_exact_solutions_at_the_picks_correct_the_polynomials(saturable, picks, off):
+    cohort = learnt(saturable)
+    assert cohort.n_fast == 3
+    spoil(cohort, off, picks=picks)
+    x = points(1, sd=0.4, seed=8, d=6)
+    exact = np.array([saturable_on_grid(cohort, x[0], k)[1].sum() for k in range(3)])
+    many = np.repeat(x, 3_000, axis=0)
+    rough = cohort.integrate(many, 1)
+    assert rough.picks[0].shape == (3_000, picks, 2)
+    corrected = cohort.correct(many, rough, 2)
+    assert corrected.picks[0].shape == (3_000, 1, 2)
+    assert_unbiased(np.exp(corrected.log_likelihood), exact, within=0.08 if off else 0.01)
+    apart = np.abs(np.exp(rough.log_likelihood).mean(axis=0) / exact - 1)
+    if off:
+        assert apart.max() > 0.1  # there was something to correct
+    else:
+        assert apart.max() < 0.05
+
+
+def test_corrected_effects_follow_the_exact_conditional_posterior(saturable):
+    """Weighted by the likelihoods that come with them, as a chain does."""
+    cohort = learnt(saturable)
+    spoil(cohort, 0.03, picks=4)
+    x = points(1, sd=0.4, seed=8, d=6)
+    many = np.repeat(x, 8_000, axis=0)
+    corrected = cohort.correct(many, cohort.integrate(many, 1), 2)
+    for k in range(3):
+        z, weight = corrected.picks[k][:, 0], np.exp(corrected.log_likelihood[:, k])
+        weight /= weight.sum()
+        assert 1 / np.sum(weight**2) > 2_000
+        at, exact = saturable_on_grid(cohort, x[0], k)
+        exact /= exact.sum()
+        mean = exact @ at
+        sd = np.sqrt(exact @ (at - mean) ** 2)
+        np.testing.assert_allclose((weight @ z - mean) / sd, 0.0, atol=0.08)
+        np.testing.assert_allclose(np.sqrt(weight @ (z - mean) ** 2) / sd, 1.0, atol=0.08)
+
+
+def test_polynomials_that_do_not_hold_are_not_used(fits):
+    """Errors of a thousandth make a likelihood that tells polynomials from solutions."""
+    model = PopModel(
+        OneCompartment(elimination=MichaelisMenten()),
+        typical={"V": LogNormal(5.0, cv=0.5), "VMAX": LogNormal(10.0, cv=0.9),
+                 "KM": LogNormal(5.0, cv=0.9)},
+        iiv=IIV({"V": LogNormal(0.5, cv=0.2), "VMAX": LogNormal(0.5, cv=0.2)}),
+        error=Proportional(Fixed(1e-5)),
+        units=fits.UNITS,
+    )  # fmt: skip
+    assert learnt(of(fits, model, SATURABLE)).n_fast == 0
+
+
+def test_too_few_solutions_leave_the_equations(saturable):
+    cohort = learnt(saturable, n=10)
+    assert cohort.n_fast == 0
+    x = points(4, d=6)
+    found = cohort.integrate(x, 1)
+    corrected = cohort.correct(x, found, 2)
+    np.testing.assert_array_equal(corrected.log_likelihood, found.log_likelihood)
+    np.testing.assert_array_equal(corrected.picks[1], found.picks[1][:, :1])
+
+
+def test_numbers_depend_on_seed_and_stage_and_not_on_the_cores(fits):
+    def run(stage=1, **settings):
+        cohort = of(fits, fits.one_compartment(cv=0.3), PATIENTS, **settings)
+        x = points(30)
+        cohort.learn(x, cohort.integrate(x, 3, detail=True), np.full(30, 1 / 30))
+        found = cohort.integrate(x, stage)
+        return [found.log_likelihood, *found.picks, *cohort.slopes(x[:3], stage)]
+
+    first = run()
+    for mine, again in zip(first, run(cores=3), strict=True):
+        np.testing.assert_array_equal(mine, again)
+    for changed in ({"seed": 2}, {"stage": 2}):
+        for mine, other in zip(first, run(**changed), strict=True):
+            assert not np.array_equal(mine, other)
+
+
+def test_polynomials_are_the_same_whatever_the_cores(fits):
+    def run(cores):
+        cohort = learnt(saturable_cohort(fits, cores=cores))
+        x = points(20, d=6)
+        found = cohort.correct(x, cohort.integrate(x, 1), 2)
+        coefficients = [guide.fast.solver.coefficients for guide in cohort._guides]
+        return [found.log_likelihood, *found.picks, *coefficients]
+
+    for mine, again in zip(run(1), run(2), strict=True):
+        np.testing.assert_array_equal(mine, again)
