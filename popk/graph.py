@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from popk.class_graph import expected_by_class, sum_over_classes
 from popk.dataset import Dataset
-from popk.design import Design, check_fit
-from popk.forms import in_forms
+from popk.design import check_fit
+from popk.effect_graph import Rows, random_effects
+from popk.errors import SettingError
 from popk.latent import covariate_variables
 from popk.model import PopModel
 from popk.observations import observations
 from popk.statistics import (
     Half,
     Observed,
-    Variability,
-    adapted_effects,
     check_forms,
-    expected_parameters,
     individual_parameters,
     pytensor_operations,
 )
@@ -58,6 +57,11 @@ def build(
     those of every distinct set of covariates and occasion (`Dataset.parameter_rows`);
     ``row_subject`` (row) says whose they are.
 
+    With sub-populations the label of a subject is summed out: ``DV`` is a potential (subject) then,
+    the log of the sum over classes of share times likelihood. Deterministic: instead of
+    ``parameters``, ``class_parameters`` (class, subject, parameter) as they would be in each class,
+    and ``class_probability`` (subject, class), given all free variables.
+
     Parameters
     ----------
     model, dataset
@@ -66,9 +70,12 @@ def build(
         Change to coordinates that sample better: ``u`` (subject, effect) instead of ``z``, which
         follows the data ``curvature`` and ``pull`` (`popk.statistics.adapted`; zero at first, where
         u = z), and signed SDs of the random effects. The posterior is the same. There are no
-        ``row_parameters`` then: they follow from the others, and may be many.
+        ``row_parameters`` then: they follow from the others, and may be many. With sub-populations
+        ``u`` stands for other random effects in each class, ``class_eta`` (class, subject, effect)
+        and ``class_kappa``, instead of ``eta`` and ``kappa``.
     forms
         With `adapted`: effects that are ``"centred"`` (`popk.forms`) or ``"non-centred"`` instead.
+        Not with sub-populations.
 
     Raises
     ------
@@ -81,6 +88,12 @@ def build(
 
     design = check_fit(model, dataset)
     chosen = check_forms(model.iiv, forms or {}) if adapted else None
+    if model.classes and chosen and set(chosen.values()) != {"adapted"}:
+        said = ", ".join(f"{name} {form}" for name, form in chosen.items() if form != "adapted")
+        raise SettingError(
+            f"forms says {said}, but the model {model.name} has sub-populations, whose random "
+            "effects can only be sampled in adapted coordinates; leave forms out."
+        )
     ops = pytensor_operations()
     coords = {
         "subject": list(dataset.subjects),
@@ -88,6 +101,8 @@ def build(
         "effect": list(model.iiv.effects),
         "observation": np.arange(dataset.n_observations),
     }
+    if model.classes:
+        coords["class"] = list(model.classes)
     if design.varies:
         coords["row"] = np.arange(design.rows.n_rows)
     if model.iov.effects:
@@ -95,83 +110,38 @@ def build(
         coords["occasion_effect"] = list(model.iov.effects)
     with pm.Model(coords=coords) as built:
         population = _population(model, chosen)
-        rows = _Rows.of(design)
+        rows = Rows.of(design)
         covariates = covariate_variables(
             model, design.covariates, design.rows.subject, dim=rows.dim, population=population
         )
-        names = model.structure.names
-        expected = expected_parameters(
-            model.scale_of,
-            model.covariates,
-            population=population,
-            covariates=covariates,
-            ops=ops,
-        )
-        if not all(effect.always_positive for effect in model.covariates):
-            expected = _possible(expected)
+        classes = expected_by_class(model, population, covariates)
         for coefficient in model.derived:
             pm.Deterministic(coefficient.name, coefficient.value(population, ops))
-        shift: dict[int, Any] = {}
-        if model.iiv.effects:
-            effects = _random_effects(model, population, expected, rows, chosen)
-            effects = rows.spread(effects)
-            for e, name in enumerate(model.iiv.effects):
-                shift |= {names.index(moved): effects[:, e] for moved in model.iiv.acts_on(name)}
-        if model.iov.effects:
-            centre = [x + shift[k] if k in shift else x for k, x in enumerate(expected)]
-            kappa = _occasion_effects(model, population, design, centre, adapted=adapted)
-            for e, k in enumerate(map(names.index, model.iov.effects)):
-                shift[k] = kappa[:, e] + shift[k] if k in shift else kappa[:, e]
-        columns = [
-            pt.broadcast_to(column, (design.rows.n_rows,))
-            for column in individual_parameters(model.scale_of, expected, shift, ops)
-        ]
-        theta = pt.stack(columns, axis=1)
-        if design.varies and not adapted:
-            theta = pm.Deterministic("row_parameters", theta, dims=("row", "parameter"))
-        pm.Deterministic("parameters", rows.first(theta), dims=("subject", "parameter"))
-        _observations(model, dataset, design.events, theta, population)
+        shifts, terms = random_effects(model, population, design, rows, classes, forms=chosen)
+        thetas = []
+        for expected, shift in zip(classes, shifts, strict=True):
+            columns = [
+                pt.broadcast_to(column, (design.rows.n_rows,))
+                for column in individual_parameters(model.scale_of, expected, shift, ops)
+            ]
+            thetas.append(pt.stack(columns, axis=1))
+        if model.classes:
+            firsts = pt.stack([rows.first(theta) for theta in thetas])
+            pm.Deterministic("class_parameters", firsts, dims=("class", "subject", "parameter"))
+        else:
+            thetas = [_described(thetas[0], rows, by_row=design.varies and not adapted)]
+        _observations(model, dataset, design.events, thetas, population, terms)
     return built
 
 
-class _Rows(NamedTuple):
-    """Symbolic ways between subjects and rows; the identity where everybody has one row.
+def _described(theta: Any, rows: Rows, *, by_row: bool) -> Any:
+    """Individual parameters (row, parameter), put under their names into the model."""
+    import pymc as pm
 
-    ``subject`` (n_rows) is each row's subject; ``start`` (n_subjects) a subject's first row.
-    """
-
-    dim: str
-    subject: Any = None
-    start: Any = None
-
-    @classmethod
-    def of(cls, design: Design) -> _Rows:
-        import pymc as pm
-
-        if not design.varies:
-            return cls("subject")
-        return cls(
-            "row",
-            pm.Data("row_subject", design.rows.subject, dims="row"),
-            pm.Data("row_start", design.first, dims="subject"),
-        )
-
-    def spread(self, values: Any) -> Any:
-        """From subjects (n_subjects, …) to rows."""
-        return values if self.subject is None else values[self.subject]
-
-    def total(self, values: Any) -> Any:
-        """Sums over each subject's rows (n_subjects, ...) of values (n_rows, ...)."""
-        import pytensor.tensor as pt
-
-        if self.subject is None:
-            return values
-        shape = (self.start.shape[0], *values.shape[1:])
-        return pt.zeros(shape)[self.subject].inc(values)
-
-    def first(self, table: Any) -> Any:
-        """Each subject's first row of a table (n_rows, …)."""
-        return table if self.subject is None else table[self.start]
+    if by_row:
+        theta = pm.Deterministic("row_parameters", theta, dims=("row", "parameter"))
+    pm.Deterministic("parameters", rows.first(theta), dims=("subject", "parameter"))
+    return theta
 
 
 def _population(model: PopModel, forms: Mapping[str, str] | None) -> dict[str, Any]:
@@ -198,168 +168,19 @@ def _population(model: PopModel, forms: Mapping[str, str] | None) -> dict[str, A
     return found
 
 
-def _mixing(level: Variability, population: dict[str, Any]) -> list[list[Any]]:
-    """SDs times the Cholesky factor of the correlations; 0.0 where zero."""
-    omegas = [population[level.omega_name(name)] for name in level.effects]
-    rows = level.factor(population, pytensor_operations())
-    return [
-        [0.0 if isinstance(x, float) and x == 0.0 else omega * x for x in row]
-        for omega, row in zip(omegas, rows, strict=True)
-    ]
-
-
-def _occasion_effects(
-    model: PopModel,
-    population: dict[str, Any],
-    design: Design,
-    centre: list[Any],
-    *,
-    adapted: bool,
-) -> Any:
-    """Random effects between occasions of the rows (n_rows, n_effects), ``kappa`` of the model.
-
-    ``centre`` are the parameters of the rows on their scales, without these effects.
-    """
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    iov, dims = model.iov, ("occasion", "occasion_effect")
-    size, mixing = len(iov.effects), _mixing(model.iov, population)
-    occasion = pm.Data("row_occasion", design.occasion)
-    if not adapted:
-        z = pm.Normal("z_occasion", dims=dims)
-    else:
-        n, m = len(design.occasion_subject), len(model.structure.names)
-        curvature = pm.Data("occasion_curvature", np.zeros((n, size, size)))
-        pull = pm.Data("occasion_pull", np.zeros((n, size)))
-        by_row = pm.Data("occasion_curvature_of_rows", np.zeros((design.rows.n_rows, size, m)))
-        bent = pt.stack(
-            [sum(by_row[:, e, q] * x for q, x in enumerate(centre)) for e in range(size)], axis=1
-        )
-        residual = pull - pt.zeros((n, size))[occasion].inc(bent)
-        u = pm.Normal("u_occasion", dims=dims)
-        z = _adapted(u, mixing, residual, [[e] for e in range(size)], curvature, "occasions")
-    return pm.Deterministic("kappa", _mixed(mixing, z), dims=dims)[occasion]
-
-
-def _adapted(
-    u: Any, mixing: list[list[Any]], residual: Any, positions: list[list[int]], curvature: Any,
-    name: str,
-) -> Any:  # fmt: skip
-    """Standardised effects (n, n_effects) from adapted coordinates, whose density it corrects.
-
-    ``residual`` is (n, …) with a column for each position.
-    """
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    standardised, log_determinant = adapted_effects(
-        [u[:, k] for k in range(len(positions))],
-        mixing,
-        {p: residual[:, p] for p in {p for each in positions for p in each}},
-        positions=positions,
-        curvature=curvature,
-        ops=pytensor_operations(),
-    )
-    z = pt.stack(standardised, axis=1)
-    pm.Potential(name, 0.5 * (u**2 - z**2).sum() + log_determinant.sum())
-    return z
-
-
-def _mixed(mixing: list[list[Any]], z: Any) -> Any:
-    """The matrix times every row of z (n, n_effects)."""
-    import pytensor.tensor as pt
-
-    return pt.stack(
-        [
-            sum(x * z[:, j] for j, x in enumerate(row) if not isinstance(x, float) or x != 0.0)
-            for row in mixing
-        ],
-        axis=1,
-    )
-
-
-def _possible(expected: list[Any]) -> list[Any]:
-    """Log parameters without NaN, which marks factors of covariates that are not above zero.
-
-    There the density of the model on the context stack is zero, with a slope of zero.
-    """
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    where = pytensor_operations().where
-    undefined = [pt.isnan(column) for column in expected]
-    anywhere = pt.stack([bad.any() for bad in undefined]).any()
-    pm.Potential("possible", where(anywhere, -np.inf, 0.0))
-    return [where(bad, 0.0, c) for bad, c in zip(undefined, expected, strict=True)]
-
-
-def _random_effects(
-    model: PopModel,
-    population: dict[str, Any],
-    centre: list[Any],
-    rows: _Rows,
-    forms: Mapping[str, str] | None,
-) -> Any:
-    """``eta`` (subject, effect) of the model on the context stack.
-
-    ``centre`` are the parameters of the rows on their scales, without these effects; ``forms`` the
-    form of each in adapted coordinates (None: plain).
-    """
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    iiv, dims = model.iiv, ("subject", "effect")
-    if forms is None:
-        z = pm.Normal("z", dims=dims)
-        return pm.Deterministic("eta", _eta(model, population, z), dims=dims)
-    context = pm.modelcontext(None)
-    n, m = len(context.coords["subject"]), len(model.structure.names)
-    curvature = pm.Data("curvature", np.zeros((n, m, m)))
-    pull = pm.Data("pull", np.zeros((n, m)))
-    by_row = curvature
-    if rows.subject is not None:
-        by_row = pm.Data("curvature_of_rows", np.zeros((len(context.coords["row"]), m, m)))
-    positions = [[*map(model.structure.names.index, iiv.acts_on(name))] for name in iiv.effects]
-
-    def adapt(u: Any, mixing: Any, centre: Any, places: Any) -> Any:
-        bent = [sum(by_row[:, p, q] * x for q, x in enumerate(centre)) for p in range(m)]
-        residual = pull - rows.total(pt.stack(bent, axis=1))
-        return _adapted(u, mixing, residual, places, curvature, "coordinates")
-
-    u, mixing = pm.Normal("u", dims=dims), _mixing(iiv, population)
-    if set(forms.values()) == {"adapted"}:
-        z = adapt(u, mixing, centre, positions)
-    else:
-        ways = rows.first, rows.spread
-        z = in_forms(u, mixing, centre, positions, forms=forms, ways=ways, adapt=adapt)
-    return pm.Deterministic("eta", _eta(model, population, z), dims=dims)
-
-
-def _eta(model: PopModel, population: dict[str, Any], z: Any) -> Any:
-    """Random effects between subjects from standardised ones."""
-    import pytensor.tensor as pt
-
-    iiv, ops = model.iiv, pytensor_operations()
-    if not iiv.shapes:
-        return _mixed(_mixing(iiv, population), z)
-    shapes = dict(iiv.shapes)
-    mixed = _mixed(iiv.factor(population, ops), z)
-    columns = []
-    for k, name in enumerate(iiv.effects):
-        omega, own = population[iiv.omega_name(name)], mixed[:, k]
-        if name in shapes:
-            value = population[iiv.shape_name(name)]
-            columns.append(shapes[name].effect(own, omega, value, ops))
-        else:
-            columns.append(omega * own)
-    return pt.stack(columns, axis=1)
-
-
 def _observations(
-    model: PopModel, dataset: Dataset, events: Events, theta: Any, population: dict[str, Any]
+    model: PopModel,
+    dataset: Dataset,
+    events: Events,
+    thetas: list[Any],
+    population: dict[str, Any],
+    terms: list[Any],
 ) -> None:
-    """The likelihood ``DV`` of the model on the context stack; ``theta`` (row, parameter)."""
+    """The likelihood ``DV`` of the model on the context stack.
+
+    ``thetas`` has the parameters (row, parameter) of each class where there are any, ``terms`` what
+    adds to the log density (subject) there.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -374,7 +195,7 @@ def _observations(
     ]
     # pm.Data keeps whole numbers in 32 bits.
     whole = [pt.cast(data, "int64") if data.dtype == "int32" else data for data in inputs]
-    predicted = prediction(model.structure, theta, whole)
+    predicted = [prediction(model.structure, theta, whole) for theta in thetas]
     observed = observations(model, dataset, events)
     dv, *given = (
         pm.Data(name, values, dims="observation")
@@ -388,7 +209,11 @@ def _observations(
         named = dict(zip(sigma, sds, strict=True))
         return model.error.log_likelihood(symbols, prediction, named, pytensor_operations())
 
-    parents = (*given, predicted, *sigma.values())
+    if model.classes:
+        each = [log_likelihood(dv, *given, one, *sigma.values()) for one in predicted]
+        sum_over_classes(model, each, terms, inputs[list(arrays).index("subject_of")], population)
+        return
+    parents = (*given, *predicted, *sigma.values())
     pm.CustomDist(
         "DV",
         *parents,

@@ -16,7 +16,14 @@ from popk.design import Design
 from popk.errors import PopkError, SettingError
 from popk.latent import Missing
 from popk.model import PopModel
-from popk.statistics import NUMPY, Variability, expected_parameters, individual_parameters
+from popk.statistics import (
+    NUMPY,
+    CovariateEffect,
+    Variability,
+    drawn_labels,
+    expected_parameters,
+    individual_parameters,
+)
 
 __all__ = [
     "FitError",
@@ -30,6 +37,7 @@ __all__ = [
 ]
 
 type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
 
 
 class FitError(PopkError):
@@ -131,10 +139,14 @@ class PopulationDraws:
         The model.
     values
         The draws (S) of each population parameter, in the model's units.
+    label
+        Where the model has sub-populations and the subject's class is taken as known: its position
+        among them in every draw (S); see `by_class`.
     """
 
     model: PopModel
     values: Mapping[str, Floats]
+    label: Ints | None = None
 
     @classmethod
     def of(cls, fit: xr.DataTree, draws: int | None = None) -> PopulationDraws:
@@ -155,7 +167,38 @@ class PopulationDraws:
 
     def taken(self, chosen: NDArray[np.int64]) -> PopulationDraws:
         """Some of the draws, by index."""
-        return PopulationDraws(self.model, {n: v[chosen] for n, v in self.values.items()})
+        label = None if self.label is None else self.label[chosen]
+        return PopulationDraws(self.model, {n: v[chosen] for n, v in self.values.items()}, label)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes that the subject may belong to: 1 without, and where it is known."""
+        return len(self.model.classes) if self.model.classes and self.label is None else 1
+
+    def by_class(self) -> PopulationDraws:
+        """Every draw once for each class (S * n_classes), draw after draw, the class known.
+
+        Without sub-populations, or where the class is known, these same draws.
+        """
+        k = self.n_classes
+        if k == 1:
+            return self
+        values = {name: np.repeat(value, k) for name, value in self.values.items()}
+        return PopulationDraws(self.model, values, np.tile(np.arange(k), self.size))
+
+    @property
+    def log_shares(self) -> Floats:
+        """Logarithm of the classes' shares (S, n_classes); 0 where there is nothing to weigh."""
+        if self.n_classes == 1 or self.model.subpopulations is None:
+            return np.zeros((self.size, 1))
+        columns = self.model.subpopulations.log_shares(self.values, NUMPY)
+        return np.stack(np.broadcast_arrays(*columns), axis=-1)
+
+    def new_labels(self, n_subjects: int, rng: np.random.Generator) -> Ints | None:
+        """Classes of people never seen (S, n_subjects), drawn by the shares; None without."""
+        if self.model.subpopulations is None:
+            return None
+        return drawn_labels(np.exp(self.log_shares)[:, None], rng, (self.size, n_subjects))
 
     @property
     def size(self) -> int:
@@ -278,7 +321,7 @@ class PopulationDraws:
             total += one.log_density(found[one.covariate], values, NUMPY).sum(axis=1)
         return total
 
-    def expected(self, covariates: Mapping[str, Floats]) -> Floats:
+    def expected(self, covariates: Mapping[str, Floats], labels: Ints | None = None) -> Floats:
         """Parameters on their scales without random effects (S, ..., n_rows, n_parameters).
 
         Parameters
@@ -286,13 +329,30 @@ class PopulationDraws:
         covariates
             Values (n_rows) of each covariate, or (S, ..., n_rows) where they differ between draws;
             a row is a subject, or one of a subject's rows.
+        labels
+            Class of each row (S or 1, n_rows or 1), where the model has sub-populations; ``label``
+            if None.
+
+        Raises
+        ------
+        ValueError
+            When the model has sub-populations and no class is given.
         """
         model = self.model
         given = {name: np.asarray(value) for name, value in covariates.items()}
-        lead = (self.size, *(1,) * (max([2, *(v.ndim for v in given.values())]) - 1))
+        middle = (1,) * (max([2, *(v.ndim for v in given.values())]) - 2)
+        effects: tuple[CovariateEffect, ...] = model.covariates
+        if model.subpopulations is not None:
+            labels = self.label[:, None] if labels is None and self.label is not None else labels
+            if labels is None:
+                raise ValueError("The model has sub-populations: say which; see by_class.")
+            labels = labels.reshape(len(labels), *middle, -1)
+            given |= model.subpopulations.indicators(labels)
+            effects = (*effects, *model.subpopulations.effects)
+        lead = (self.size, *middle, 1)
         columns = expected_parameters(
             model.scale_of,
-            model.covariates,
+            effects,
             population={name: value.reshape(lead) for name, value in self.values.items()},
             covariates=given,
             ops=NUMPY,
@@ -339,14 +399,18 @@ class PopulationDraws:
         eta: Floats,
         kappa: Floats | None = None,
         latent: Floats | None = None,
+        *,
+        labels: Ints | None = None,
     ) -> Floats:
         """Individual parameters (S, n_rows, n_parameters) of a design's rows.
 
         ``eta`` is (S, n_subjects, n_effects) and ``kappa`` (S, n_occasions, n_occasion_effects):
         all rows of a subject share its random effects, all of an occasion those of the occasion.
-        ``latent`` (S, n_missing) are the covariates that are missing (`Design.missing`).
+        ``latent`` (S, n_missing) are the covariates that are missing (`Design.missing`), ``labels``
+        (S or 1, n_subjects) the subjects' classes, where the model has any.
         """
-        expected = self.expected(design.filled(latent))
+        rows = None if labels is None else labels[:, design.rows.subject]
+        expected = self.expected(design.filled(latent), rows)
         own = None if kappa is None else kappa[:, design.occasion]
         return self.parameters(expected, eta[:, design.rows.subject], own)
 
@@ -357,7 +421,8 @@ class PopulationDraws:
             kappa = self.new_occasions(len(design.occasion_subject), rng)
         missing = design.missing
         latent = self.new_latent(missing, rng) if missing else None
-        return self.row_parameters(design, eta, kappa, latent)
+        labels = self.new_labels(design.events.n_subjects, rng)
+        return self.row_parameters(design, eta, kappa, latent, labels=labels)
 
 
 def _mixed(factor: Floats, z: Floats) -> Floats:

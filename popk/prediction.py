@@ -28,7 +28,7 @@ from popk.population import (
 from popk.structure import Events, Solver
 from popk.structure.events import OBSERVE
 
-__all__ = ["predict", "simulate_observations", "simulate_rows", "tabulate"]
+__all__ = ["labels_of", "predict", "simulate_observations", "simulate_rows", "tabulate"]
 
 type Floats = NDArray[np.float64]
 
@@ -56,6 +56,8 @@ def predict(
         another has new ones; a latent covariate that is missing is what the fit found. True: the
         IDs are people never seen, even where they resemble the fit's; their random effects, and
         latent covariates that are missing, are drawn afresh from the population for every draw.
+        Where the model has sub-populations, subjects of the fit keep the class of each draw, and
+        the class of others is drawn by the shares.
     draws
         How many evenly spaced posterior draws to use; all if None.
     seed
@@ -98,7 +100,8 @@ def predict(
         if model.iov.effects:
             new = population.new_occasions(len(design.occasion_subject), rng)
             kappa = _known_occasions(fit, dataset, design, thinned(fit, draws), new)
-        theta = population.row_parameters(design, eta, kappa, latent)
+        labels = labels_of(fit, dataset.subjects, thinned(fit, draws))
+        theta = population.row_parameters(design, eta, kappa, latent, labels=labels)
     outputs = simulate_observations(
         population, theta, dataset, design, described=design_of(model, own).outputs, rng=rng
     )
@@ -114,6 +117,17 @@ def predict(
         **{name: fit.attrs[name] for name in names},
     }
     return tree
+
+
+def labels_of(
+    fit: xr.DataTree, subjects: Sequence[str], chosen: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Classes (S, n_subjects) of subjects of the fit in the chosen draws; None without any."""
+    if "label" not in fit["posterior"]:
+        return None
+    label = fit["posterior"]["label"].sel(subject=list(subjects))
+    values = label.transpose("chain", "draw", "subject").values
+    return np.asarray(values.reshape(-1, values.shape[-1])[chosen], dtype=np.int64)
 
 
 def simulate_rows(model: PopModel, theta: Floats, events: Events) -> Floats:

@@ -137,8 +137,9 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
     if model.iov.effects:
         kappa = population.new_occasions(len(design.occasion_subject), rng)
     latent = population.new_latent(design.missing, rng) if design.missing else None
+    labels = population.new_labels(data.n_subjects, rng)
     flat = eta.reshape(chains * draws, *shape[2:])
-    theta = population.row_parameters(design, flat, kappa, latent)
+    theta = population.row_parameters(design, flat, kappa, latent, labels=labels)
     theta = theta[:, design.first]
     variables = {
         p.name: (
@@ -161,6 +162,14 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
         "effect": list(model.iiv.effects),
         "parameter": list(model.structure.names),
     }
+    if labels is not None:
+        sizes = (chains, draws, data.n_subjects)
+        shares = np.exp(population.log_shares)[:, None]
+        given = np.broadcast_to(shares, (chains * draws, data.n_subjects, shares.shape[-1]))
+        dims = ("chain", "draw", "subject")
+        variables["label"] = (dims, labels.reshape(sizes))
+        variables["class_probability"] = ((*dims, "class"), given.reshape(*sizes, -1))
+        coords["class"] = list(model.classes)
     if kappa is not None:
         dims = ("chain", "draw", "occasion", "occasion_effect")
         variables["kappa"] = (dims, kappa.reshape(chains, draws, *kappa.shape[1:]))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from popk.errors import PopkError
+from popk.errors import PopkError, SettingError
 
 if TYPE_CHECKING:
     from popk.dataset import Dataset
-    from popk.inference import NUTS
+    from popk.inference import NUTS, Marginal
 
 __all__ = ["CommandError", "Reading", "Sampling", "parse_units", "parse_weeks", "read"]
 
@@ -66,22 +66,39 @@ class Sampling:
     """How a fit is sampled; without a value popk's own default holds."""
 
     seed: Annotated[int, Parameter(help="Seed of the random numbers")] = 1
+    by: Annotated[
+        Literal["marginal", "nuts"],
+        Parameter(
+            help="marginal: the population parameters alone, each subject's random effects "
+            "integrated out; nuts: everything jointly, by the No-U-Turn sampler"
+        ),
+    ] = "marginal"
     draws: Annotated[int | None, Parameter(help="Draws per chain that are kept")] = None
-    tune: Annotated[int | None, Parameter(help="Tuning steps per chain, not kept")] = None
+    tune: Annotated[int | None, Parameter(help="Tuning steps per chain, not kept (--by nuts)")] = (
+        None
+    )
     chains: Annotated[int | None, Parameter(help="Number of chains")] = None
 
-    def method(self) -> NUTS:
+    def method(self) -> Marginal | NUTS:
         """The sampler with these settings.
 
         Raises
         ------
         SettingError
-            When a setting is out of its range.
+            When a setting is out of its range, or the sampler does not have it.
         """
-        from popk.inference import NUTS
+        from popk.inference import NUTS, Marginal
 
         given = {name: getattr(self, name) for name in ("draws", "tune", "chains")}
-        return NUTS(**{name: value for name, value in given.items() if value is not None})
+        set_ = {name: value for name, value in given.items() if value is not None}
+        if self.by == "nuts":
+            return NUTS(**set_)
+        if "tune" in set_:
+            raise SettingError(
+                f"--tune {self.tune} was given, which the marginal sampler does not have: it "
+                "adapts in rounds of its own. Leave it out, or sample with --by nuts."
+            )
+        return Marginal(**set_)
 
 
 def read(

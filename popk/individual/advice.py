@@ -108,6 +108,8 @@ def individualise(  # noqa: PLR0913
     first output. A patient's ``reliable`` is 0 where the
     result should not be used, and ``note`` says why; the numbers are NaN where there are none.
     A latent covariate that is missing is integrated over, which ``unmeasured`` says in a sentence.
+    With sub-populations ``decision`` has ``class_probability`` (subject, class), over which
+    everything else is averaged.
     ``curve`` has as many points as the patient with the most needs, NaN (``time`` too) after a
     patient's own.
 
@@ -311,6 +313,7 @@ def _one(
     return xr.Dataset(
         {
             **{name: ((), value) for name, value in scalars.items()},
+            "class_probability": ("class", posterior.class_probability),
             "parameters": (("sample", "parameter"), posterior.parameters[:, present.row]),
             "troughs": (("sample", "week"), seen.troughs),
             "troughs_sustained": (("sample", "week"), seen.sustained),
@@ -319,7 +322,11 @@ def _one(
             "median": ("point", median),
             "high": ("point", high),
         },
-        coords={"week": request.weeks, "parameter": list(model.structure.names)},
+        coords={
+            "week": request.weeks,
+            "class": list(model.classes),
+            "parameter": list(model.structure.names),
+        },
     )
 
 
@@ -362,15 +369,16 @@ def _collect(
         posterior[name].attrs["units"] = units.concentration
     decided = _decisions(posterior, target.concentration, request.probability)
     decision = decided.assign_coords({name: whole[name] for name in about})
+    if model.classes:
+        decision["class_probability"] = whole["class_probability"].assign_attrs(units="1")
     decision["usual_interval"].attrs["units"] = "wk"
     decision["last_dose"].attrs["units"] = units.amount
     decision["last_dose_time"].attrs["units"] = units.time
     for name in dataset.covariates:
         decision[name].attrs["units"] = units.covariate(name) or "1"
     curve = whole[["time", "low", "median", "high"]]
-    curve["time"].attrs["units"] = units.time
-    for name in ("low", "median", "high"):
-        curve[name].attrs["units"] = units.concentration
+    for name in ("time", "low", "median", "high"):
+        curve[name].attrs["units"] = units.time if name == "time" else units.concentration
     by_parameter = {p.name: units.of(p.dimension) for p in model.structure.parameters}
     posterior["parameters"].attrs["units"] = json.dumps(by_parameter)
     posterior.attrs["parameter_units"] = json.dumps(by_parameter)

@@ -11,6 +11,10 @@ An observation beyond its limit cuts the posterior off on one side and says noth
 its curvature at the mode is too narrow for that other side. For a patient with such observations
 half of the nodes are spread as wide as the quantified ones alone allow (a defensive mixture:
 Hesterberg, Technometrics 37:185, 1995).
+
+Where the model has sub-populations, the modes and nodes are those of each class in turn, whose
+weights carry its share: the sum over the classes is exact. In a class that is not the patient's the
+data may pull in two ways at once, so part of the nodes are as wide as the random effects are.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from scipy.special import logsumexp
 
 from popk.dataset import Dataset
 from popk.design import design_of
+from popk.individual.classes import over_classes
 from popk.individual.latent import by_latent, expected_of
 from popk.individual.nodes import draw_nodes, log_density
 from popk.observations import observations
@@ -95,6 +100,7 @@ class Patient:
 class Modes:
     """Conditional modes of a patient's z under each population draw.
 
+    With sub-populations under each of `PopulationDraws.by_class`: S is draws times classes then.
     ``z`` (S, k), those between subjects first, then those of each occasion, then the latent
     covariates; ``precision`` (S, k, k), the Gauss-Newton curvature there, and ``quantified``
     (S, k, k), the same without observations beyond their limit; ``expected`` (S, n_rows, m), the
@@ -124,13 +130,21 @@ class Proposals:
     """J proposals for each population draw, with their importance weights.
 
     ``z`` (S, J, k), proposed with ``log_density`` (S, J); ``parameters`` (S, J, n_rows, m);
-    ``log_weight`` (S, J), the log of likelihood times prior over proposal density.
+    ``log_weight`` (S, J), the log of likelihood times prior over proposal density. With
+    sub-populations J is ``n_classes`` times the proposals of each class, class after class: what is
+    proposed, with ``log_density``, is a class (evenly) and z, and its share is part of the prior.
     """
 
     z: Floats
     log_density: Floats
     parameters: Floats
     log_weight: Floats
+    n_classes: int = 1
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """Class of each proposal of a draw (J)."""
+        return np.repeat(np.arange(self.n_classes), self.log_weight.shape[1] // self.n_classes)
 
     @property
     def log_marginal(self) -> Floats:
@@ -179,6 +193,9 @@ def find_modes(
 ) -> Modes:
     """Conditional mode of z under every population draw, by damped Gauss-Newton steps.
 
+    Where the model has sub-populations and the class is not known, under every draw in every class
+    (`PopulationDraws.by_class`); S below counts these.
+
     Parameters
     ----------
     population, patient
@@ -191,6 +208,7 @@ def find_modes(
         Stop where a step promises no more log density than this: a tenth is near enough for what
         `propose` needs. That step is still taken, with the precision of where it began.
     """
+    population = population.by_class()
     size, k = population.size, n_effects(population, patient)
     z = np.zeros((size, k)) if start is None else start.copy()
     expected = expected_of(population, patient, z)
@@ -316,7 +334,7 @@ def propose(
     population, patient, modes
         From `find_modes`.
     each
-        Proposals per population draw, J.
+        Proposals per population draw (and class), J.
     rng
         Random numbers.
     shape
@@ -325,12 +343,19 @@ def propose(
         Use the same nodes for every population draw: their error is then a smooth function of the
         population parameters.
     """
+    if population.n_classes > 1:
+        own = propose(
+            population.by_class(), patient, modes, each=each, rng=rng, shape=shape, common=common
+        )
+        return over_classes(population, patient, modes, own)
     size, k = modes.z.shape
     if k == 0:
         each = 1
     factors = [np.linalg.cholesky(modes.precision)]
     if patient.observed.status.any():
         factors.append(np.linalg.cholesky(modes.quantified))
+    if population.label is not None:
+        factors.append(np.broadcast_to(np.eye(k), modes.precision.shape))
     shift = np.empty((size, each, k))
     share = [len(range(c, each, len(factors))) for c in range(len(factors))]
     for c, factor in enumerate(factors):

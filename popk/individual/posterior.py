@@ -22,6 +22,7 @@ from popk.individual.kernel import (
 from popk.individual.latent import expected_of, latent_covariates
 from popk.latent import latent_of
 from popk.population import PopulationDraws, effects_of, occasion_effects_of
+from popk.prediction import labels_of
 
 __all__ = [
     "KHAT_LIMIT",
@@ -54,7 +55,9 @@ class PatientPosterior:
     ``khat`` and ``ess`` of the importance weights (NaN where none were used); ``reliable`` says
     whether they allow the result to be used, and ``note`` why not, in a sentence.
     Where no parameter values explain the patient's data at all, the parameters are NaN. ``latent``
-    has the draws (n_samples) of each covariate that is missing, by name.
+    has the draws (n_samples) of each covariate that is missing, by name. ``class_probability``
+    (n_classes) is the posterior probability of each sub-population, empty where the model has none;
+    the parameters are those of a class drawn from it.
     """
 
     parameters: Floats
@@ -64,6 +67,7 @@ class PatientPosterior:
     reliable: bool
     note: str = ""
     latent: Mapping[str, Floats] = field(default_factory=dict)
+    class_probability: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 def patient_seed(seed: int, subject: str) -> np.random.Generator:
@@ -106,24 +110,31 @@ def patient_posterior(
         nowhere = np.full((samples, n_rows, proposals.parameters.shape[3]), np.nan)
         none = np.zeros(samples, dtype=np.int64)
         unknown = {name: np.full(samples, np.nan) for name in patient.missing}
-        return PatientPosterior(nowhere, none, float("nan"), 0.0, False, _IMPOSSIBLE, unknown)
+        classes = np.full(len(population.model.classes), np.nan)
+        return PatientPosterior(
+            nowhere, none, float("nan"), 0.0, False, _IMPOSSIBLE, unknown, classes
+        )
     reliable = bool(_usable(khat, ess))
     weight = np.exp(log_weight - log_weight[finite].max())
-    chosen = _systematic(weight / weight.sum(), samples, rng)
+    weight /= weight.sum()
+    chosen = _systematic(weight, samples, rng)
     each = proposals.log_weight.shape[1]
     flat = proposals.parameters.reshape(len(log_weight), *proposals.parameters.shape[2:])
     parameters, draw = flat[chosen], chosen // each
-    sampled, z = population.taken(draw), proposals.z.reshape(len(flat), -1)[chosen]
+    place = draw * proposals.n_classes + proposals.label[chosen % each]
+    sampled, z = population.by_class().taken(place), proposals.z.reshape(len(flat), -1)[chosen]
     latent = latent_covariates(sampled, patient, z).T
     if patient.numbers:
+        expected = expected_of(sampled, patient, z) if patient.missing else modes.expected[place]
         own, _ = split_effects(sampled, patient, z)
         eta, _ = sampled.eta(own)
-        expected = expected_of(sampled, patient, z) if patient.missing else modes.expected[draw]
         coming = next_occasion(sampled, patient, expected, eta, rng)
         parameters = np.concatenate([parameters, coming], axis=1)
     note = "" if reliable else _poor(khat, ess)
     values = dict(zip(patient.missing, latent, strict=True))
-    return PatientPosterior(parameters, draw, khat, ess, reliable, note, values)
+    by_class = weight.reshape(population.size, proposals.n_classes, -1).sum(axis=(0, 2))
+    by_class = by_class if population.model.classes else by_class[:0]
+    return PatientPosterior(parameters, draw, khat, ess, reliable, note, values, by_class)
 
 
 def cohort_posterior(
@@ -149,14 +160,21 @@ def cohort_posterior(
     missing = [(name, patient.subject) for name in patient.missing]
     latent = latent_of(fit["posterior"].to_dataset(), missing, chosen).T
     known = dict(zip(patient.missing, latent, strict=True))
+    probability = class_probability_of(fit, patient.subject, chosen)
+
+    def found(parameters: Floats) -> PatientPosterior:
+        none = float("nan")
+        return PatientPosterior(
+            parameters, chosen, none, effective, True, "", known, class_probability=probability
+        )
+
     if len(patient.occasion) == 1 and not patient.numbers:
         values = fit["posterior"]["parameters"].sel(subject=patient.subject)
         flat = values.transpose("chain", "draw", "parameter").values.reshape(-1, values.shape[-1])
-        flat = flat[chosen][:, None, :]
-        return PatientPosterior(flat, chosen, float("nan"), effective, True, latent=known)
+        return found(flat[chosen][:, None, :])
     population = PopulationDraws.of(fit).taken(chosen)
     given = patient.covariates | {name: value[:, None] for name, value in known.items()}
-    expected = population.expected(given)
+    expected = population.expected(given, labels_of(fit, [patient.subject], chosen))
     expected = np.broadcast_to(expected, (len(chosen), len(patient.occasion), expected.shape[2]))
     eta, kappa = effects_of(fit, [patient.subject], chosen), None
     if patient.numbers:
@@ -166,7 +184,16 @@ def cohort_posterior(
     if patient.numbers:
         coming = next_occasion(population, patient, expected, eta[:, 0], rng)
         parameters = np.concatenate([parameters, coming], axis=1)
-    return PatientPosterior(parameters, chosen, float("nan"), effective, True, latent=known)
+    return found(parameters)
+
+
+def class_probability_of(fit: xr.DataTree, subject: str, chosen: NDArray[np.int64]) -> Floats:
+    """Posterior probability of each sub-population (n_classes) of a subject of the fit."""
+    if "class_probability" not in fit["posterior"]:
+        return np.zeros(0)
+    own = fit["posterior"]["class_probability"].sel(subject=subject)
+    values = own.transpose("chain", "draw", "class").values
+    return np.asarray(values.reshape(-1, values.shape[-1])[chosen].mean(axis=0))
 
 
 def _quality(proposals: Proposals) -> tuple[float, float]:

@@ -6,7 +6,7 @@ does not depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from popk.statistics import NUMPY, innovations, prediction_slopes
 from popk.structure import Solver
 from popk.structure.engine.prepare import Schedule
 
-__all__ = ["approximate_likelihood"]
+__all__ = ["approximate_likelihood", "effect_names"]
 
 type Floats = NDArray[np.float64]
 
@@ -42,7 +42,9 @@ def approximate_likelihood(
         What is fitted to what.
     draws
         Points to average over, each with the population parameters and, where there are random
-        effects, ``eta`` (n_subjects, n_effects), ``kappa`` (n_occasions, n_effects) and
+        effects, ``eta`` (n_subjects, n_effects) and ``kappa`` (n_occasions, n_effects); with
+        sub-populations instead ``class_eta`` and ``class_kappa``, these of each class, and
+        ``class_probability`` (n_subjects, n_classes). With latent covariates that are missing
         ``latent_covariates`` (n_missing).
 
     Returns
@@ -53,7 +55,7 @@ def approximate_likelihood(
     variability between occasions these have it integrated out, and there are
     ``occasion_curvature`` (n_occasions, q, q), ``occasion_pull`` (n_occasions, q) and
     ``occasion_curvature_of_rows`` (n_rows, q, m) for the effects of each occasion, the others
-    being held.
+    being held. With sub-populations everything is averaged over the classes, too.
     """
     design = check_fit(model, dataset)
     solver = Solver(model.structure, design.events)
@@ -64,24 +66,22 @@ def approximate_likelihood(
         population = PopulationDraws(
             model, {p.name: np.reshape(draw[p.name], 1) for p in model.parameters}
         )
-        none = np.zeros((1, dataset.n_subjects, 0))
-        eta = np.asarray(draw["eta"])[None] if model.iiv.effects else none
-        kappa = np.asarray(draw["kappa"])[None] if model.iov.effects else None
-        latent = np.asarray(draw["latent_covariates"])[None] if design.missing else None
-        theta = population.row_parameters(design, eta, kappa, latent)[0]
-        prediction, by_row = solver.run(theta)
         sigma = {name: value[0] for name, value in population.sigma.items()}
-        slope, bend = prediction_slopes(model.error, observed, prediction, sigma)
-        by_phi = by_row * population.slopes(theta)[solver.schedule.row_of]
-        scales = model.scale_of.values()
-        phi = np.stack([s.forward(theta[:, k], NUMPY) for k, s in enumerate(scales)], axis=1)
-        for part in subjects:
-            own = by_phi[part.slopes].reshape(part.n_outputs, part.phi.size)
-            seen, here = observed.part(part.outputs), prediction[part.outputs]
-            new = innovations(model.error, seen, here, sigma, own)
-            part.curvature += (bend[part.outputs, None] * new).T @ new / len(draws)
-            part.gradient += slope[part.outputs] @ own / len(draws)
-            part.phi += phi[part.rows].ravel() / len(draws)
+        for theta, weight in _by_class(population, design, draw):
+            prediction, by_row = solver.run(theta)
+            slope, bend = prediction_slopes(model.error, observed, prediction, sigma)
+            by_phi = by_row * population.slopes(theta)[solver.schedule.row_of]
+            scales = model.scale_of.values()
+            phi = np.stack([s.forward(theta[:, k], NUMPY) for k, s in enumerate(scales)], axis=1)
+            for part, share in zip(subjects, weight / len(draws), strict=True):
+                if share == 0:  # anything may happen in a class that is not the subject's
+                    continue
+                own = by_phi[part.slopes].reshape(part.n_outputs, part.phi.size)
+                seen, here = observed.part(part.outputs), prediction[part.outputs]
+                new = innovations(model.error, seen, here, sigma, own)
+                part.curvature += (bend[part.outputs, None] * new).T @ new * share
+                part.gradient += slope[part.outputs] @ own * share
+                part.phi += phi[part.rows].ravel() * share
         mixing = population.omega_iov[0][:, None] * population.factor_iov[0]
         between += mixing @ mixing.T / len(draws)
     positions = PopulationDraws(model, {}).occasion_positions
@@ -98,6 +98,34 @@ def approximate_likelihood(
     parts = [part.of_occasions(positions) for part in subjects]
     joined = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return data | dict(zip(names, joined, strict=True))
+
+
+def effect_names(model: PopModel, found: Container[Hashable]) -> list[str]:
+    """Names of those of `found` that `approximate_likelihood` takes besides the parameters."""
+    if not model.classes:
+        return [name for name in ("eta", "kappa", "latent_covariates") if name in found]
+    names = ("class_eta", "class_kappa", "class_probability", "latent_covariates")
+    return [name for name in names if name in found]
+
+
+def _by_class(
+    population: PopulationDraws, design: Design, draw: Mapping[str, Any]
+) -> Iterator[tuple[Floats, Floats]]:
+    """Parameters (n_rows, m) under one draw and each subject's weight (n_subjects), by class."""
+    model, n = population.model, design.events.n_subjects
+    none = np.zeros((1, n, 0))
+    latent = np.asarray(draw["latent_covariates"])[None] if design.missing else None
+    if not model.classes:
+        eta = np.asarray(draw["eta"])[None] if model.iiv.effects else none
+        kappa = np.asarray(draw["kappa"])[None] if model.iov.effects else None
+        yield population.row_parameters(design, eta, kappa, latent)[0], np.ones(n)
+        return
+    for k in range(len(model.classes)):
+        eta = np.asarray(draw["class_eta"])[k][None] if model.iiv.effects else none
+        kappa = np.asarray(draw["class_kappa"])[k][None] if model.iov.effects else None
+        labels = np.full((1, n), k)
+        theta = population.row_parameters(design, eta, kappa, latent, labels=labels)[0]
+        yield theta, np.asarray(draw["class_probability"])[:, k]
 
 
 @dataclass

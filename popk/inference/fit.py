@@ -16,6 +16,7 @@ from popk.dataset import Dataset
 from popk.design import Design, check_fit
 from popk.diagnostics import convergence_table, judge
 from popk.individual import find_modes, patients_of, propose
+from popk.inference.classes import LABELS, with_labels
 from popk.inference.marginal import Marginal
 from popk.inference.nuts import NUTS, Progress
 from popk.inference.progress import silent, terminal_progress
@@ -23,8 +24,8 @@ from popk.latent import latent_of
 from popk.model import PopModel, PopulationParameter
 from popk.observations import observations, readings
 from popk.population import PopulationDraws, check_seed, effects_of, thinned
-from popk.prediction import output_names, simulate_rows, units_of_outputs
-from popk.statistics import NUMPY, Coefficient
+from popk.prediction import labels_of, output_names, simulate_rows, units_of_outputs
+from popk.statistics import NUMPY, Coefficient, DerivedShare
 
 __all__ = ["sample"]
 
@@ -69,16 +70,18 @@ def sample(
       (…, occasion, occasion_effect) where the model has variability between occasions,
       ``latent_covariates`` (…, missing) where one is missing in a subject, and
       ``parameters`` (…, subject, parameter), with units; where covariates or occasions
-      change within a subject, the latter are those at its first record (`popk.predict` gives all);
+      change within a subject, the latter are those at its first record (`popk.predict` gives all).
+      With sub-populations ``class_probability`` (…, subject, class) under the draw, and ``label``
+      (…, subject), a class drawn by it, whose ``eta`` and ``parameters`` they are;
     - ``prior``: the population parameters (chain, draw);
     - ``posterior_predictive``: ``IPRED`` and ``DV`` (…, observation) for thinned draws, ``DV``
       with residual error and not cut at a limit of quantification;
     - ``observed_data``: ``DV``, ``cens``, ``lloq`` and, if given, ``uloq`` (observation), as CENS,
       LLOQ and ULOQ of the data;
-    - ``log_likelihood``: ``DV`` (…, observation), conditional on the random effects;
+    - ``log_likelihood``: ``DV`` (…, observation), conditional on the random effects and ``label``;
     - ``log_likelihood_subject``: ``DV`` (…, subject), with the subject's random effects (and what
-      of its covariates is missing) integrated out, given the covariates that were measured, for
-      thinned draws: the one for leaving patients out;
+      of its covariates is missing) integrated out and its class summed out, given the covariates
+      that were measured, for thinned draws: the one for leaving patients out;
     - ``sample_stats``, ``convergence`` (R-hat and ESS of every quantity) and ``data``;
 
     and in ``attrs`` the model, its hash, the data's hash, seed, method, versions and the verdict.
@@ -101,10 +104,11 @@ def _sample(
     model: PopModel, dataset: Dataset, method: Method, seed: int, progress: Progress, began: float
 ) -> xr.DataTree:
     design = check_fit(model, dataset)
-    seeds = np.random.SeedSequence(seed).spawn(3)
+    seeds = np.random.SeedSequence(seed).spawn(4)
     posterior, stats = method.run(model, dataset, seed=seed, progress=progress)
     sampled = time.perf_counter()
     progress("checking convergence", 0, 0, 0)
+    posterior = with_labels(posterior, model, dataset, design, np.random.default_rng(seeds[3]))
     posterior = _described(model, posterior, design)
     fit = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
     fit.attrs = _provenance(model, dataset, method, seed)
@@ -116,7 +120,7 @@ def _sample(
     progress("integrating out the random effects", 0, 0, 0)
     marginal = _log_likelihood_subject(fit, dataset, np.random.default_rng(seeds[2]))
     fit["log_likelihood_subject"] = xr.DataTree(marginal)
-    table = convergence_table(posterior)
+    table = convergence_table(posterior.drop_vars(LABELS, errors="ignore"))
     fit["convergence"] = xr.DataTree(table)
     fit.attrs["verdict"] = judge(table, stats).to_json()
     fit.attrs["seconds_sampling"] = sampled - began
@@ -128,7 +132,7 @@ def _described(model: PopModel, posterior: xr.Dataset, design: Design) -> xr.Dat
     """The variables that have a meaning, in order, with units."""
     described = _population(model)
     names = [p.name for p in described]
-    others = ("eta", "kappa", "latent_covariates", "parameters")
+    others = ("eta", "kappa", "latent_covariates", "parameters", *LABELS)
     kept = posterior[[*names, *(name for name in others if name in posterior)]]
     dims = set().union(*(kept[name].dims for name in kept.data_vars))
     kept = kept.drop_vars([coord for coord in kept.coords if coord not in dims])
@@ -167,7 +171,7 @@ def _latent_described(model: PopModel, kept: xr.Dataset, design: Design) -> xr.D
     )
 
 
-def _population(model: PopModel) -> list[PopulationParameter | Coefficient]:
+def _population(model: PopModel) -> list[PopulationParameter | Coefficient | DerivedShare]:
     """The population parameters and what follows from them, in the order of tables."""
     return [*model.parameters, *model.derived]
 
@@ -236,7 +240,10 @@ def _observation_groups(
         kappa = values.reshape(-1, *values.shape[2:])
     missing = [(one.covariate, dataset.subjects[one.subject]) for one in design.missing]
     latent = latent_of(fit["posterior"].to_dataset(), missing, thinned(fit, None))
-    theta = population.row_parameters(design, eta, kappa, latent if missing else None)
+    labels = labels_of(fit, dataset.subjects, thinned(fit, None))
+    theta = population.row_parameters(
+        design, eta, kappa, latent if missing else None, labels=labels
+    )
     ipred = simulate_rows(model, theta, design.events)
     observed = observations(model, dataset, design.events)
     conditional = model.error.log_likelihood(observed, ipred, population.sigma, NUMPY)
@@ -264,7 +271,7 @@ def _observation_groups(
         "log_likelihood": xr.Dataset(
             {"DV": (dims, np.asarray(conditional).reshape(chains, draws, -1))},
             coords={**lead, **coords},
-            attrs={"conditional_on": "the subject's own random effects"},
+            attrs={"conditional_on": _own("the subject's own random effects", model)},
         ),
     }
 
@@ -286,5 +293,9 @@ def _log_likelihood_subject(
     return xr.Dataset(
         {"DV": (("chain", "draw", "subject"), value)},
         coords={"chain": np.arange(chains), "draw": kept, "subject": list(dataset.subjects)},
-        attrs={"integrated_out": "the subject's random effects"},
+        attrs={"integrated_out": _own("the subject's random effects", population.model)},
     )
+
+
+def _own(effects: str, model: PopModel) -> str:
+    return f"{effects} and sub-population" if model.classes else effects

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from popk.dataset import Dataset
 from popk.errors import SettingError
 from popk.graph import build
-from popk.inference.approximation import approximate_likelihood
+from popk.inference.approximation import approximate_likelihood, effect_names
 from popk.inference.forms import centred_coordinates
 from popk.inference.start import Start, find_start
 from popk.model import PopModel
@@ -130,7 +130,7 @@ class NUTS:
         posterior = tree["posterior"].to_dataset().stack(all=("chain", "draw"))
         chosen = np.linspace(0, posterior.sizes["all"] - 1, _AVERAGED).astype(int)
         names = [parameter.name for parameter in model.parameters]
-        names += [n for n in ("eta", "kappa", "latent_covariates") if n in posterior]
+        names += effect_names(model, posterior)
         thin = posterior[names].isel(all=chosen).transpose("all", ...)
         draws = [{name: thin[name].values[k] for name in names} for k in range(_AVERAGED)]
         found = approximate_likelihood(model, dataset, draws)

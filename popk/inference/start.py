@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import logit
 
 from popk.dataset import Dataset
 from popk.inference.approximation import approximate_likelihood
@@ -56,7 +57,7 @@ class Point:
 
     def place(self, name: str) -> slice | None:
         """Where a free variable (under its transformed name) stands, or None."""
-        for candidate in (name, f"{name}_log__", f"{name}_signed"):
+        for candidate in (name, f"{name}_log__", f"{name}_signed", f"{name}_logodds__"):
             found = self._places.get(candidate)
             if found is not None and found[0].stop <= self.size:
                 return slice(found[0].start, found[0].stop)
@@ -64,7 +65,16 @@ class Point:
 
     def is_log(self, name: str) -> bool:
         """Whether the sampler sees the logarithm of a variable."""
-        found = self._places.get(f"{name}_log__")
+        return self._is(f"{name}_log__")
+
+    def coordinate(self, name: str, value: float) -> float:
+        """A value of a variable as the sampler sees it."""
+        if self.is_log(name):
+            return float(np.log(value))
+        return float(logit(value)) if self._is(f"{name}_logodds__") else value
+
+    def _is(self, transformed: str) -> bool:
+        found = self._places.get(transformed)
         return found is not None and found[0].stop <= self.size
 
     def values(self, x: Floats) -> dict[str, Floats]:
@@ -96,8 +106,7 @@ def find_start(model: PopModel, dataset: Dataset, compiled: Any, forms: Mapping[
     for parameter in model.parameters:
         where = point.place(parameter.name)
         if where is not None:
-            median = parameter.prior.median
-            x[where] = np.log(median) if point.is_log(parameter.name) else median
+            x[where] = point.coordinate(parameter.name, parameter.prior.median)
             # A coefficient per mL/min may be a thousandth, where a logarithm changes by 1.
             if isinstance(parameter.prior, Normal):
                 scale[where] = min(1.0, parameter.prior.sd)

@@ -44,6 +44,8 @@ def drug_of(name: str) -> str:
 def summary(model: PopModel) -> str:
     """Structure, error, parameters with their priors and units, and the notes, as text."""
     lines = [f"{model.name}: {written(model.structure)}", f"error: {model.error.title}"]
+    if model.classes:
+        lines.append(f"sub-populations, not observed: {', '.join(model.classes)}")
     shown = _parameters(model)
     priors = [prior if unit == "1" else f"{prior} {unit}" for _, prior, unit, _ in shown]
     width, wide = max(len(row[0]) for row in shown), max(map(len, priors))
@@ -103,6 +105,9 @@ def _entries(model: PopModel) -> Iterator[tuple[str, str]]:
         yield "Route", card.route
         yield "Numbers seen in", card.seen
     yield "Structure", written(model.structure)
+    if model.classes:
+        reference, *others = model.classes
+        yield "Sub-populations", f"{reference} (reference), {', '.join(others)}"
     yield "Residual error", model.error.title
     units = model.units.to_dict()
     yield "Units", ", ".join(f"{name} {unit}" for name, unit in units.items())

@@ -18,6 +18,7 @@ from popk.statistics import (
     Prior,
     ResidualError,
     Scale,
+    Subpopulations,
     Variability,
     faults_of,
     latent_faults,
@@ -72,6 +73,9 @@ def type_faults(model: PopModel) -> Iterable[str]:
             (f"error ({own.name})", own.prior, Prior, "a prior such as HalfNormal(0.3)")
             for own in model.error.parameters
         ]
+    if model.subpopulations is not None:
+        wanted = 'Subpopulations(("normal", "fast"), shares=..., folds=...)'
+        expected.append(("subpopulations", model.subpopulations, Subpopulations, wanted))
     if model.card is not None:
         expected.append(("card", model.card, Card, "a popk.model.Card"))
     for place, given, kind, wanted in expected:
@@ -105,6 +109,8 @@ def faults_in(model: PopModel) -> Iterable[str]:
     coefficients = [c.name for effect in model.covariates for c in effect.coefficients]
     yield from latent_faults(model.latent, model.covariates, [*names, *taken, *coefficients])
     yield from _error_faults(model, names)
+    if model.subpopulations is not None:
+        yield from _class_faults(model, model.subpopulations, names, lacks)
 
 
 def _typical_faults(model: PopModel, names: tuple[str, ...], lacks: str) -> Iterable[str]:
@@ -184,6 +190,41 @@ def _iiv_faults(model: PopModel, names: tuple[str, ...], lacks: str) -> Iterable
                 f"iiv shared gives {name} the random effect of {other}, which has none (those that "
                 f"do: {listed})."
             )
+
+
+def _class_faults(
+    model: PopModel, given: Subpopulations, names: tuple[str, ...], lacks: str
+) -> Iterable[str]:
+    typical, scales = dict(model.typical), model.scale_of
+    for parameter, _ in given.folds:
+        if parameter not in names:
+            yield f"subpopulations has a fold of {parameter}, {lacks}"
+            continue
+        prior = typical.get(parameter)
+        if isinstance(prior, statistics.Fixed) and prior.value == 0:
+            yield (
+                f"subpopulations has a fold of {parameter}, whose typical value is {prior!r}: "
+                "times any factor it stays 0."
+            )
+        elif isinstance(scales[parameter], statistics.LinearScale) and not (
+            prior is None or prior.positive
+        ):
+            yield (
+                f"subpopulations has a fold of {parameter}, whose typical value may be 0 "
+                f"({prior!r}), where a factor changes nothing; give it a prior above zero."
+            )
+    taken = {coefficient.name for coefficient in model.coefficients}
+    taken |= {parameter.name for parameter in model.error.parameters}
+    taken |= {part.name for coefficient in model.coefficients for part in coefficient.parts}
+    taken |= {*names, *names_of(model.iiv), *names_of(model.iov)}
+    own = [part.name for part in given.parameters]
+    for name in (*own, *(share.name for share in given.derived)):
+        if name in taken:
+            yield (
+                f"subpopulations would name a parameter {name}, a name that is taken already; give "
+                "the class another name."
+            )
+        taken.add(name)
 
 
 def names_of(level: Variability) -> list[str]:

@@ -38,6 +38,7 @@ from popk.statistics import (
     Maturation,
     Power,
     Scale,
+    Subpopulations,
     Variability,
 )
 
@@ -50,7 +51,7 @@ _ONE = Number(1.0)
 
 
 def individual_sections(model: PopModel) -> Iterator[Section]:
-    """Individual parameters, then the random effects of each level."""
+    """Individual parameters, sub-populations, then the random effects of each level."""
     formulas: list[Formula] = []
     taken: list[str] = []
     for name, scale in model.scale_of.items():
@@ -61,17 +62,49 @@ def individual_sections(model: PopModel) -> Iterator[Section]:
                 formulas += own
                 taken += [line.left.name for line in own if isinstance(line.left, Symbol)]
                 value = multiply(value, factor)
+        for factor in _class_factors(model, name):
+            value = multiply(value, factor)
         formulas.append(_individual(name, scale, value, _shift(model, name)))
     note = (
         "The index i marks a subject's own parameters, which the structure's equations use; "
         "without it they are typical values."
     )
     yield Section("Individual parameters", tuple(formulas), (note,))
+    if model.subpopulations is not None:
+        yield _subpopulations(model.subpopulations)
     for level, letter in ((model.iiv, "eta"), (model.iov, "kappa")):
         if level.effects:
             yield _variability(level, letter)
     if model.latent:
         yield latent_section(model.latent)
+
+
+def _class_factors(model: PopModel, name: str) -> Iterator[Expression]:
+    """What a parameter is multiplied by in each sub-population: a fold to the power of 0 or 1."""
+    for parameter, own in model.subpopulations.folds if model.subpopulations is not None else ():
+        if parameter == name:
+            for label, _ in own:
+                yield power(population(f"fold_{name}_{label}"), _covariate(f"is_{label}"))
+
+
+def _subpopulations(given: Subpopulations) -> Section:
+    """Distribution of the class, and the shares that follow from others."""
+    shares = [population(f"share_{name}") for name in given.classes]
+    formulas = [Formula(_covariate("class"), call("Categorical", *shares), "~")]
+    rest: Expression = _ONE
+    for k, part in enumerate(given.share_parameters, start=1):
+        stick = population(part.name)
+        if k > 1:
+            formulas.append(Formula(shares[k], multiply(stick, rest)))
+        rest = multiply(rest, subtract(_ONE, stick))
+    formulas.append(Formula(shares[0], rest))
+    names = ", ".join(given.classes)
+    first = given.classes[1]
+    note = (
+        f"The class of a subject ({names}) was not observed and is summed out of the likelihood; "
+        f"is_{first} is 1 for a subject of class {first} and else 0."
+    )
+    return Section("Sub-populations", tuple(formulas), (note, *given.notes))
 
 
 def _shift(model: PopModel, name: str) -> Expression | None:

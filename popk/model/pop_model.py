@@ -23,12 +23,14 @@ from popk.statistics import (
     ByOutput,
     Coefficient,
     CovariateEffect,
+    DerivedShare,
     LatentCovariate,
     LinearScale,
     LogScale,
     Prior,
     ResidualError,
     Scale,
+    Subpopulations,
     Variability,
     centred_effects,
     coefficients_of,
@@ -48,7 +50,7 @@ _LOG = LogScale()
 _ALWAYS = ("structure", "typical", "iiv", "covariates", "error", "units", "name", "notes")
 _IF_USED = (
     "iiv_correlations", "iiv_shapes", "iiv_shared", "iov", "iov_correlations", "scales",
-    "latent", "card",
+    "latent", "subpopulations", "card",
 )  # fmt: skip
 
 
@@ -85,6 +87,8 @@ class PopModel:
     latent
         Covariates that were not measured in everybody, with the prior of their distribution between
         subjects: `popk.statistics.LatentCovariate`.
+    subpopulations
+        Classes of subjects that nobody observed, their shares and what they change.
     error
         Residual error of what is observed; where several of the structure's outputs are, a mapping
         from the output's name (`structure.outputs`) to its residual error.
@@ -112,6 +116,7 @@ class PopModel:
     scales: tuple[tuple[str, Scale], ...]
     covariates: tuple[CovariateEffect, ...]
     latent: tuple[LatentCovariate, ...]
+    subpopulations: Subpopulations | None
     error: ResidualError
     units: Units
     name: str
@@ -128,6 +133,7 @@ class PopModel:
         scales: Mapping[str, Scale] | Iterable[tuple[str, Scale]] = (),
         covariates: Iterable[CovariateEffect | Allometry] = (),
         latent: Iterable[LatentCovariate] = (),
+        subpopulations: Subpopulations | None = None,
         error: ResidualError | Mapping[str, ResidualError],
         units: Units | Mapping[str, str],
         name: str = "model",
@@ -149,6 +155,7 @@ class PopModel:
             "scales": tuple(scales.items() if isinstance(scales, Mapping) else scales),
             "covariates": effects,
             "latent": tuple(latent),
+            "subpopulations": subpopulations,
             "error": _error_of(error, structure),
             "units": parsed,
             "name": str(name),
@@ -179,6 +186,9 @@ class PopModel:
         for part in estimated(self.coefficients):
             if isinstance(part.prior, Prior):
                 found.append(PopulationParameter(part.name, part.prior, part.unit, part.meaning))
+        if self.subpopulations is not None:
+            for made in self.subpopulations.parameters:
+                found.append(PopulationParameter(made.name, made.prior, "1", made.meaning))
         for level in (self.iiv, self.iov):
             found += _variability_parameters(self, level)
         for latent in self.latent:
@@ -220,9 +230,15 @@ class PopModel:
         return coefficients_of(self.covariates, dict(self.units.covariates))
 
     @property
-    def derived(self) -> tuple[Coefficient, ...]:
-        """The coefficients that follow from several `parameters`, by `Coefficient.value`."""
-        return tuple(c for c in self.coefficients if not isinstance(c.prior, Prior))
+    def derived(self) -> tuple[Coefficient | DerivedShare, ...]:
+        """Coefficients and shares that follow from `parameters`, by their ``value``."""
+        shares = self.subpopulations.derived if self.subpopulations is not None else ()
+        return (*(c for c in self.coefficients if not isinstance(c.prior, Prior)), *shares)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the sub-populations, the reference first; empty without."""
+        return () if self.subpopulations is None else self.subpopulations.classes
 
     def centred_on(self, dataset: Dataset) -> PopModel:
         """The model with every reference that was left open (None) taken from data.
@@ -291,6 +307,7 @@ class PopModel:
             "iov_correlations": encode(self.iov.correlations),
             "scales": {name: encode(scale) for name, scale in self.scales},
             "latent": encode(self.latent),
+            "subpopulations": encode(self.subpopulations),
         }
         return {
             "structure": encode(self.structure),
@@ -340,6 +357,7 @@ class PopModel:
             scales=decoded(content.get("scales", {})),
             covariates=[decode(effect) for effect in content["covariates"]],
             latent=decode(content.get("latent", [])),
+            subpopulations=decode(content.get("subpopulations")),
             error=decode(content["error"]),
             units=content["units"],
             name=content["name"],

@@ -35,6 +35,7 @@ def interval_table(advice: xr.DataTree, *, most: int | None = None, details: boo
     units = json.loads(advice.attrs["units"])
     names = _covariates(decision, units)
     weeks = [f"{week:g}" for week in decision["week"].values.tolist()]
+    classes = decision["class"].values.tolist() if "class" in decision else []
     about = (
         *(header(name, units[name]) for name in names),
         header("Last dose", units["amount"]),
@@ -47,12 +48,14 @@ def interval_table(advice: xr.DataTree, *, most: int | None = None, details: boo
     for k, subject in enumerate(decision["subject"].values.astype(str)[:most]):
         own = decision.isel(subject=k)
         shown = _about(own, names, last.get(subject, MISSING)) if details else ()
+        shown = (*shown, *_classes(own))
         rows.append((Cell(subject), *shown, *_found(own, float(advice.attrs["probability"]))))
     return Table(
         title=f"Longest interval with {question(advice)}",
         headers=(
             "ID",
             *(about if details else ()),
+            *(f"P({name})" for name in classes),
             *(f"P at {week} weeks" for week in weeks),
             "Longest (weeks)",
             "Longest kept up (weeks)",
@@ -71,6 +74,13 @@ def _about(own: xr.Dataset, names: list[str], last: str) -> tuple[Cell, ...]:
         Cell(f"{int(own['n_observations'])} ({int(own['n_blq'])})"),
         Cell(last),
     )
+
+
+def _classes(own: xr.Dataset) -> tuple[Cell, ...]:
+    """Probability of each sub-population, where the model has any."""
+    if "class_probability" not in own:
+        return ()
+    return tuple(Cell(percent(p)) for p in own["class_probability"].values.tolist())
 
 
 def _found(own: xr.Dataset, asked: float) -> tuple[Cell, ...]:
@@ -101,6 +111,11 @@ def interval_frame(advice: xr.DataTree) -> pd.DataFrame:
     frame[header("last_dose", units["amount"])] = decision["last_dose"].values
     frame[header("last_dose_time", units["time"])] = decision["last_dose_time"].values
     frame["usual_interval (weeks)"] = decision["usual_interval"].values
+    if "class_probability" in decision:
+        for k, name in enumerate(decision["class"].values.tolist()):
+            frame[f"probability of sub-population {name}"] = decision["class_probability"].values[
+                :, k
+            ]
     for name in ("n_observations", "n_blq"):
         frame[name] = decision[name].values.astype(int)
     frame[header("target_trough", attrs["target_units"])] = float(attrs["target"])
@@ -180,6 +195,17 @@ def _notes(advice: xr.DataTree, most: int | None) -> str:
     return "".join(f"ID {', '.join(who)}: {note} " for note, who in of.items())
 
 
+def _of_classes(advice: xr.DataTree) -> str:
+    decision = advice["decision"].to_dataset()
+    if "class" not in decision:
+        return ""
+    listed = ", ".join(f"P({name})" for name in decision["class"].values.tolist())
+    return (
+        f"{listed}: the posterior probability that the patient belongs to this sub-population, "
+        "which nobody observed; all other columns are averages over them. "
+    )
+
+
 def _basis(advice: xr.DataTree, most: int | None) -> str:
     attrs = advice.attrs
     return (
@@ -187,9 +213,9 @@ def _basis(advice: xr.DataTree, most: int | None) -> str:
         f"true trough at its end is at least {attrs['target']:g} {attrs['target_units']}; the "
         f"longest interval is the longest candidate that, like every shorter one, has "
         f"{question(advice)}. “Kept up” means "
-        f"repeating the interval until it is steady. Where the last column says no, the "
-        f"computation for that patient is not reliable and its row should not be used. "
-        f"{_notes(advice, most)}It rests on the model {attrs['model_name']} "
+        f"repeating the interval until it is steady. {_of_classes(advice)}Where the last column "
+        f"says no, the computation for that patient is not reliable and its row should not be "
+        f"used. {_notes(advice, most)}It rests on the model {attrs['model_name']} "
         f"(fingerprint {str(attrs['fit_model_hash'])[:12]}), the fit to the data with fingerprint "
         f"{str(attrs['fit_data_hash'])[:12]}, and each patient's own doses, covariates and "
         f"observations. {attrs['statement']}"

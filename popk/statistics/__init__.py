@@ -91,10 +91,19 @@ from popk.statistics.shapes import (
     EffectShape,
     HeavyTails,
 )
+from popk.statistics.shares import (
+    Dirichlet,
+    class_probabilities,
+    drawn_labels,
+)
 from popk.statistics.shrinkage import (
     Horseshoe,
     InverseGamma,
     Shrunk,
+)
+from popk.statistics.subpopulations import (
+    DerivedShare,
+    Subpopulations,
 )
 from popk.statistics.variability import (
     IIV,
@@ -122,6 +131,8 @@ __all__ = [
     "Correlation",
     "CovariateEffect",
     "CustomEffect",
+    "DerivedShare",
+    "Dirichlet",
     "EffectShape",
     "ErrorParameter",
     "Exponential",
@@ -156,12 +167,15 @@ __all__ = [
     "Shrunk",
     "StudentT",
     "StudentTError",
+    "Subpopulations",
     "Uniform",
     "Variability",
     "adapted_effects",
     "centred_effects",
     "check_forms",
+    "class_probabilities",
     "coefficients_of",
+    "drawn_labels",
     "estimated",
     "expected_parameters",
     "faults_of",

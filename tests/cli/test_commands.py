@@ -240,11 +240,11 @@ def test_fit_passes_on_what_was_asked_and_stores_what_came_back(
     (tmp_path / "mine.py").write_text(MODEL)
     run = tmp_path / "runs" / "one"
     words = ["fit", tmp_path / "mine.py", data, "--out", run, "--seed", 7, "--draws", 123,
-             "--tune", 75, "--chains", 3]  # fmt: skip
+             "--by", "nuts", "--tune", 75, "--chains", 3]  # fmt: skip
     assert main([str(word) for word in words]) == 0
     assert sampled["seed"] == 7
     method = sampled["method"]
-    assert (method.draws, method.tune, method.chains) == (123, 75, 3)
+    assert (type(method).__name__, method.draws, method.tune, method.chains) == ("NUTS", 123, 75, 3)
     assert sampled["model"].units.time == "d"
     assert sampled["dataset"].n_subjects == 2
     assert load(run / "fit.nc").identical(trees.fit_tree(trees.cohort(2)))
@@ -252,6 +252,16 @@ def test_fit_passes_on_what_was_asked_and_stores_what_came_back(
     out = capsys.readouterr().out
     assert "Units, as --units was not given: those of model (time d, amount mg" in out
     assert out.index("Converged") < out.index("Population parameters") < out.index("CL (L/d)")
+
+
+def test_the_marginal_sampler_is_the_usual_one_and_has_no_tuning(data, tmp_path, capsys, sampled):
+    (tmp_path / "mine.py").write_text(MODEL)
+    words = ["fit", tmp_path / "mine.py", data, "--out", tmp_path / "one", "--draws", 123]
+    assert main([str(word) for word in words]) == 0
+    assert (type(sampled["method"]).__name__, sampled["method"].draws) == ("Marginal", 123)
+    err = refused(capsys, *words[:4], tmp_path / "two", "--tune", 75)
+    assert "--tune 75" in err
+    assert "--by nuts" in err
 
 
 def test_a_setting_of_the_sampler_out_of_range_is_refused(data, tmp_path, capsys):

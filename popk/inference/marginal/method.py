@@ -45,6 +45,9 @@ class Marginal:
     distribution is the exact posterior, that of the random effects included (Andrieu & Roberts,
     Annals of Statistics 37:697, 2009).
 
+    Models with sub-populations are left to ``otherwise``: two classes exchanged, or hardly apart,
+    are modes and ridges of the posterior that proposals learnt around the best mode do not reach.
+
     Parameters
     ----------
     draws
@@ -58,7 +61,8 @@ class Marginal:
         Proposals of each round of adaptation.
     otherwise
         What samples where independent proposals cannot: where fewer than one in a hundred is worth
-        keeping, or more than 60 parameters are estimated. None to be told so by an error.
+        keeping, more than 60 parameters are estimated, or the model has sub-populations. None to be
+        told so by an error.
 
     Raises
     ------
@@ -99,6 +103,8 @@ class Marginal:
     def _run(
         self, model: PopModel, dataset: Dataset, *, seed: int, progress: Progress
     ) -> tuple[xr.Dataset, xr.Dataset]:
+        if model.classes:
+            raise _Unsuited("The model has sub-populations.")
         seeds = np.random.SeedSequence(seed).generate_state(2)
         cohort = Cohort.of(model, dataset, seed=int(seeds[0]), cores=self.cores or cpu_count() or 1)
         rng = np.random.default_rng(int(seeds[1]))

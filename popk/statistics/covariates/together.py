@@ -12,6 +12,7 @@ from popk.statistics.shrinkage import Horseshoe, Shrunk
 _RESERVED = frozenset(
     (
         *("z", "u", "eta", "parameters", "row_parameters", "row_subject", "row_count", "row_start"),
+        *("class", "class_eta", "class_kappa", "class_parameters", "class_probability", "label"),
         *("curvature", "pull", "coordinates", "possible", "DV", "dv", "cens", "lloq"),
         *("z_latent", "latent_covariates", "missing"),
         *("forms", "centred_location", "centred_scale"),
