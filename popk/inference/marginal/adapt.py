@@ -22,7 +22,8 @@ __all__ = ["Adapted", "adapt", "refine"]
 
 type Floats = NDArray[np.float64]
 
-_ROUNDS = 12
+_ROUNDS = 14
+_HOPELESS = 0.05  # effective share with which no one stops early
 _LEARNING = 3  # rounds after which the patients' integrals are guided well enough
 _WIDE = 1.3  # the first proposals' covariance over that of the mode
 _DEFENSIVE = 0.1  # share of the proposals that are spread more widely
@@ -99,7 +100,7 @@ def adapt(
         if turn == _LEARNING - 1 and cohort.is_costly:
             _train(cohort, points, weight, rng)
         before, share = share, effective / size
-        stalled = stalled + 1 if share < before + 0.03 else 0
+        stalled = stalled + 1 if _HOPELESS < share < before + 0.03 else 0
         if turn > _LEARNING and (share > _ENOUGH or stalled >= 3):
             break
         proposals = proposals.fitted(points, weight)

@@ -46,13 +46,13 @@ type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
 FEWEST_NODES = 16
-_NUMBERS = 60_000  # of predictions and parameters at a time, which a processor's cache holds
+_NUMBERS = 240_000  # predictions and parameters at a time: a few MB, worth handing to a thread
 _STEP = 4e-3  # in a coordinate: above the error of an ODE solver, below any posterior's width
 _RIDGE = 1e-3
 _SOLVED = 4  # nodes at each point that polynomials are fitted to
 _NEAR = 1.0  # SD of the log likelihood ratio above which polynomials are not used
-_PICKING = 0.4  # variance of the log posterior's estimate that picking may add
-_MOST_PICKS = 10
+_PICKING = 0.1  # variance of the log posterior's estimate that picking may add
+_MOST_PICKS = 12
 _NEAR_MODE = 0.5  # promised gain of log density of the last step to a mode: one SD
 _NARROWEST = 0.25  # a shape's variance, of that of the normal one
 
