@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset, ParameterRows, Problems
 from popk.latent import Missing, check_latent, filled, measured, missing_of
+from popk.levels import check_levels
 from popk.model import ModelError, PopModel
 from popk.observations import check_errors
 from popk.statistics import NUMPY, Fixed, Folds
@@ -131,6 +132,7 @@ def design_of(model: PopModel, dataset: Dataset, *, everywhere: bool = False) ->
     """
     check_units(model, dataset)
     names, occasions = _used(model), bool(model.iov.effects)
+    check_levels(model, dataset)
     check_latent(model, dataset, names)
     rows = dataset.parameter_rows(covariates=names, occasions=occasions)
     _check_covariates(model, dataset, rows)
@@ -189,7 +191,8 @@ def subject_of_output(events: Events) -> NDArray[np.int64]:
 
 def _used(model: PopModel) -> tuple[str, ...]:
     """Names of the covariates that the model uses."""
-    return tuple(dict.fromkeys(n for effect in model.covariates for n in effect.covariates))
+    names = [n for effect in model.covariates for n in effect.covariates]
+    return tuple(dict.fromkeys([*names, *(level.covariate for level in model.levels)]))
 
 
 def _check_covariates(model: PopModel, dataset: Dataset, rows: ParameterRows) -> None:

@@ -13,6 +13,8 @@ from popk.design import check_fit
 from popk.effect_graph import Rows, random_effects
 from popk.errors import SettingError
 from popk.latent import covariate_variables
+from popk.level_graph import with_levels
+from popk.levels import refuse_single_group
 from popk.model import PopModel
 from popk.observations import observations
 from popk.statistics import (
@@ -50,7 +52,8 @@ def build(
     the data. Observed: ``DV`` (observation), the log likelihood of each as its residual error has
     it. Events, covariates and observations are `pm.Data`. With variability between occasions there
     are ``z_occasion`` and ``kappa`` (occasion, occasion_effect) as well, for the occasions of all
-    subjects; for latent covariates that are missing ``z_latent``, ``latent_covariates`` (missing).
+    subjects; for latent covariates that are missing ``z_latent``, ``latent_covariates`` (missing);
+    for a further level SITE ``z_SITE`` and ``eta_SITE`` (site_SITE, effect_SITE).
 
     Where a covariate that the model uses changes within a subject, or the occasion does,
     ``parameters`` are those at the subject's first record, and ``row_parameters`` (row, parameter)
@@ -87,6 +90,7 @@ def build(
     import pytensor.tensor as pt
 
     design = check_fit(model, dataset)
+    refuse_single_group(model, design.covariates)
     chosen = check_forms(model.iiv, forms or {}) if adapted else None
     if model.classes and chosen and set(chosen.values()) != {"adapted"}:
         said = ", ".join(f"{name} {form}" for name, form in chosen.items() if form != "adapted")
@@ -115,6 +119,7 @@ def build(
             model, design.covariates, design.rows.subject, dim=rows.dim, population=population
         )
         classes = expected_by_class(model, population, covariates)
+        classes = with_levels(model, population, design.covariates, classes)
         for coefficient in model.derived:
             pm.Deterministic(coefficient.name, coefficient.value(population, ops))
         shifts, terms = random_effects(model, population, design, rows, classes, forms=chosen)
@@ -157,6 +162,8 @@ def _population(model: PopModel, forms: Mapping[str, str] | None) -> dict[str, A
     correlated = {name for block in model.iiv.correlations for name in block.effects}
     free = {n for n, form in (forms or {}).items() if form != "centred"} - correlated
     omegas = {model.iiv.omega_name(effect) for effect in free}
+    if forms is not None:
+        omegas |= {x.omega_name(e) for x in model.levels if not x.correlations for e in x.effects}
     found: dict[str, Any] = {}
     for parameter in model.parameters:
         name, prior = parameter.name, parameter.prior

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +15,12 @@ from popk.dataset import Dataset
 from popk.design import Design
 from popk.errors import PopkError, SettingError
 from popk.latent import Missing
+from popk.levels import GroupEffects, effects_in_posterior, level_shifts
 from popk.model import PopModel
 from popk.statistics import (
     NUMPY,
     CovariateEffect,
+    Level,
     Variability,
     drawn_labels,
     expected_parameters,
@@ -142,11 +144,15 @@ class PopulationDraws:
     label
         Where the model has sub-populations and the subject's class is taken as known: its position
         among them in every draw (S); see `by_class`.
+    levels
+        Effects of the groups that are known, by the covariate of the further level of variability:
+        those of a fit belong to its posterior as the population parameters do.
     """
 
     model: PopModel
     values: Mapping[str, Floats]
     label: Ints | None = None
+    levels: Mapping[str, GroupEffects] = field(default_factory=dict)
 
     @classmethod
     def of(cls, fit: xr.DataTree, draws: int | None = None) -> PopulationDraws:
@@ -158,7 +164,7 @@ class PopulationDraws:
             p.name: np.asarray(posterior[p.name].values, dtype=float).reshape(-1)[chosen]
             for p in model.parameters
         }
-        return cls(model, values)
+        return cls(model, values, levels=effects_in_posterior(model, posterior, chosen))
 
     @classmethod
     def from_prior(cls, model: PopModel, size: int, rng: np.random.Generator) -> PopulationDraws:
@@ -168,7 +174,9 @@ class PopulationDraws:
     def taken(self, chosen: NDArray[np.int64]) -> PopulationDraws:
         """Some of the draws, by index."""
         label = None if self.label is None else self.label[chosen]
-        return PopulationDraws(self.model, {n: v[chosen] for n, v in self.values.items()}, label)
+        values = {n: v[chosen] for n, v in self.values.items()}
+        levels = {name: own.taken(chosen) for name, own in self.levels.items()}
+        return PopulationDraws(self.model, values, label, levels)
 
     @property
     def n_classes(self) -> int:
@@ -184,7 +192,10 @@ class PopulationDraws:
         if k == 1:
             return self
         values = {name: np.repeat(value, k) for name, value in self.values.items()}
-        return PopulationDraws(self.model, values, np.tile(np.arange(k), self.size))
+        own = {
+            name: one.taken(np.repeat(np.arange(self.size), k)) for name, one in self.levels.items()
+        }
+        return PopulationDraws(self.model, values, np.tile(np.arange(k), self.size), own)
 
     @property
     def log_shares(self) -> Floats:
@@ -285,6 +296,29 @@ class PopulationDraws:
         shape = (self.size, *(1,) * (z.ndim - 2), -1)
         return np.asarray(self.omega_iov.reshape(shape) * _mixed(self.factor_iov, z))
 
+    def group_effects(self, level: Level, z: Floats) -> Floats:
+        """Random effects of groups from standardised ones (S, ..., n_effects), of one level."""
+        shape = (self.size, *(1,) * (z.ndim - 2), -1)
+        return np.asarray(self._omega(level).reshape(shape) * _mixed(self._factor(level), z))
+
+    def with_groups(
+        self, covariates: Mapping[str, Floats], rng: np.random.Generator
+    ) -> PopulationDraws:
+        """These draws with effects, drawn anew, of the groups that they do not know.
+
+        ``covariates`` has the value (n_rows) of each level's covariate. The subjects of a new group
+        share its effects.
+        """
+        found = dict(self.levels)
+        for level in self.model.levels:
+            groups, known = np.unique(covariates[level.covariate]), found.get(level.covariate)
+            new = groups if known is None else groups[known.places(groups) < 0]
+            if len(new):
+                z = rng.standard_normal((self.size, len(new), len(level.effects)))
+                own = GroupEffects(new, self.group_effects(level, z))
+                found[level.covariate] = own if known is None else known.joined(own)
+        return replace(self, levels=found)
+
     def new_effects(self, n_subjects: int, rng: np.random.Generator) -> Floats:
         """Random effects of people never seen, (S, n_subjects, n_effects)."""
         size = len(self.model.iiv.effects)
@@ -324,6 +358,8 @@ class PopulationDraws:
     def expected(self, covariates: Mapping[str, Floats], labels: Ints | None = None) -> Floats:
         """Parameters on their scales without random effects (S, ..., n_rows, n_parameters).
 
+        Those of the subjects' groups, where the model has further levels, are included.
+
         Parameters
         ----------
         covariates
@@ -336,11 +372,13 @@ class PopulationDraws:
         Raises
         ------
         ValueError
-            When the model has sub-populations and no class is given.
+            When the model has sub-populations and no class is given, or effects of a group are
+            not known.
         """
         model = self.model
         given = {name: np.asarray(value) for name, value in covariates.items()}
-        middle = (1,) * (max([2, *(v.ndim for v in given.values())]) - 2)
+        sizes = [*(v.ndim for v in given.values()), *(x.eta.ndim - 1 for x in self.levels.values())]
+        middle = (1,) * (max([2, *sizes]) - 2)
         effects: tuple[CovariateEffect, ...] = model.covariates
         if model.subpopulations is not None:
             labels = self.label[:, None] if labels is None and self.label is not None else labels
@@ -357,7 +395,10 @@ class PopulationDraws:
             covariates=given,
             ops=NUMPY,
         )
-        shape = np.broadcast_shapes(lead, *(value.shape for value in given.values()))
+        shifts = level_shifts(model, self.levels, given, n_dims=len(lead))
+        columns = [c + shifts[k] if k in shifts else c for k, c in enumerate(columns)]
+        arrays = (*given.values(), *shifts.values())
+        shape = np.broadcast_shapes(lead, *(value.shape for value in arrays))
         return np.stack([np.broadcast_to(c, shape) for c in columns], axis=-1)
 
     def parameters(self, expected: Floats, eta: Floats, kappa: Floats | None = None) -> Floats:
@@ -415,14 +456,18 @@ class PopulationDraws:
         return self.parameters(expected, eta[:, design.rows.subject], own)
 
     def new_rows(self, design: Design, rng: np.random.Generator) -> Floats:
-        """Individual parameters (S, n_rows, n_parameters) as if the subjects were never seen."""
+        """Individual parameters (S, n_rows, n_parameters) as if the subjects were never seen.
+
+        Groups that are known keep their effects; those of others are drawn.
+        """
+        known = self.with_groups(design.covariates, rng)
         eta, kappa = self.new_effects(design.events.n_subjects, rng), None
         if self.model.iov.effects:
             kappa = self.new_occasions(len(design.occasion_subject), rng)
         missing = design.missing
         latent = self.new_latent(missing, rng) if missing else None
         labels = self.new_labels(design.events.n_subjects, rng)
-        return self.row_parameters(design, eta, kappa, latent, labels=labels)
+        return known.row_parameters(design, eta, kappa, latent, labels=labels)
 
 
 def _mixed(factor: Floats, z: Floats) -> Floats:

@@ -57,7 +57,9 @@ def predict(
         IDs are people never seen, even where they resemble the fit's; their random effects, and
         latent covariates that are missing, are drawn afresh from the population for every draw.
         Where the model has sub-populations, subjects of the fit keep the class of each draw, and
-        the class of others is drawn by the shares.
+        the class of others is drawn by the shares. Where it has a further level (sites), a group
+        of the fit keeps its effects in either case; those of another are drawn for every draw, and
+        all its subjects share them.
     draws
         How many evenly spaced posterior draws to use; all if None.
     seed
@@ -101,6 +103,7 @@ def predict(
             new = population.new_occasions(len(design.occasion_subject), rng)
             kappa = _known_occasions(fit, dataset, design, thinned(fit, draws), new)
         labels = labels_of(fit, dataset.subjects, thinned(fit, draws))
+        population = population.with_groups(design.covariates, rng)
         theta = population.row_parameters(design, eta, kappa, latent, labels=labels)
     outputs = simulate_observations(
         population, theta, dataset, design, described=design_of(model, own).outputs, rng=rng

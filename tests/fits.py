@@ -10,6 +10,7 @@ import xarray as xr
 from popk.dataset import read_dataset
 from popk.design import design_of
 from popk.diagnostics import Verdict
+from popk.levels import group_labels
 from popk.model import PopModel
 from popk.population import PopulationDraws
 from popk.statistics import IIV, LogNormal, Power, Proportional
@@ -131,6 +132,7 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
     """A fit whose posterior is drawn from the priors: what popk reads from one, no sampling."""
     rng = np.random.default_rng(seed)
     population = PopulationDraws.from_prior(model, chains * draws, rng)
+    population = population.with_groups(design_of(model, data).covariates, rng)
     shape = (chains, draws, data.n_subjects, len(model.iiv.effects))
     design, kappa = design_of(model, data), None
     eta = population.new_effects(data.n_subjects, rng).reshape(shape)
@@ -183,6 +185,11 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
         names, positions = zip(*design.missing, strict=True)
         coords["missing_covariate"] = ("missing", list(names))
         coords["missing_subject"] = ("missing", np.array(data.subjects)[list(positions)])
+    for level in model.levels:
+        groups, effects = population.levels[level.covariate]
+        effects = effects.reshape(chains, draws, *effects.shape[1:])
+        variables[level.effects_name] = (("chain", "draw", *level.dims), effects)
+        coords |= dict(zip(level.dims, (group_labels(groups), list(level.effects)), strict=True))
     posterior = xr.Dataset(variables, coords=coords)
     tree = xr.DataTree.from_dict({"posterior": posterior, "data": data.to_xarray()})
     tree.attrs = {

@@ -25,7 +25,7 @@ from popk.individual.posterior import (
     patient_posterior,
     patient_seed,
 )
-from popk.individual.unmeasured import unmeasured
+from popk.individual.unmeasured import unknown_groups, unmeasured
 from popk.model import ModelError, PopModel
 from popk.population import PopulationDraws, check_seed, dataset_of, model_of, thinned
 from popk.units import Units
@@ -108,6 +108,9 @@ def individualise(  # noqa: PLR0913
     first output. A patient's ``reliable`` is 0 where the
     result should not be used, and ``note`` says why; the numbers are NaN where there are none.
     A latent covariate that is missing is integrated over, which ``unmeasured`` says in a sentence.
+    Where the model has a further level of variability (sites), a patient of a group of the fit has
+    the effects that the fit found for it; of another group they are integrated over, for each
+    patient alone, and ``unmeasured`` says so.
     With sub-populations ``decision`` has ``class_probability`` (subject, class), over which
     everything else is averaged.
     ``curve`` has as many points as the patient with the most needs, NaN (``time`` too) after a
@@ -150,7 +153,9 @@ def individualise(  # noqa: PLR0913
             if in_fit
             else patient_posterior(population, patient, samples=samples, rng=rng)
         )
-        found.append(_one(model, presents[index], posterior, request, in_fit=in_fit))
+        one = _one(model, presents[index], posterior, request, in_fit=in_fit)
+        unknown = [one["unmeasured"].item(), *unknown_groups(patient)]
+        found.append(one.assign(unmeasured=((), " ".join(filter(None, unknown)))))
         if progress is not None:
             progress(index + 1, dataset.n_subjects)
     return _collect(fit, dataset, found, request, target, seconds=clock.perf_counter() - began)

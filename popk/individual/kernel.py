@@ -15,6 +15,10 @@ Hesterberg, Technometrics 37:185, 1995).
 Where the model has sub-populations, the modes and nodes are those of each class in turn, whose
 weights carry its share: the sum over the classes is exact. In a class that is not the patient's the
 data may pull in two ways at once, so part of the nodes are as wide as the random effects are.
+
+Effects that subjects of a site share are draws of the fit, as population parameters are: everything
+is conditional on them. Of a site that the fit does not know they are standardised effects of the
+patient, and integrated over.
 """
 
 from __future__ import annotations
@@ -31,9 +35,10 @@ from popk.design import design_of
 from popk.individual.classes import over_classes
 from popk.individual.latent import by_latent, expected_of
 from popk.individual.nodes import draw_nodes, log_density
+from popk.levels import new_levels
 from popk.observations import observations
 from popk.population import PopulationDraws
-from popk.statistics import NUMPY, Observed, innovations, prediction_slopes
+from popk.statistics import NUMPY, Level, Observed, innovations, prediction_slopes
 from popk.structure import Solver
 from popk.structure.events import ROW
 
@@ -80,6 +85,8 @@ class Patient:
         OCC of each occasion; empty where the model has no variability between occasions.
     last_row
         The row that holds at the end.
+    new_levels
+        Further levels of variability of which the population does not know the patient's group.
     """
 
     subject: str
@@ -89,11 +96,20 @@ class Patient:
     occasion: NDArray[np.int64]
     numbers: tuple[int, ...] = ()
     last_row: int = 0
+    new_levels: tuple[Level, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Names of the latent covariates that are missing: each has one of the last effects."""
         return tuple(name for name, value in self.covariates.items() if np.isnan(value).any())
+
+    @property
+    def n_last(self) -> int:
+        """Number of the last effects, which move what is expected.
+
+        Those of the latent covariates that are missing, then those of groups that are not known.
+        """
+        return len(self.missing) + sum(len(level.effects) for level in self.new_levels)
 
 
 @dataclass(frozen=True)
@@ -102,9 +118,10 @@ class Modes:
 
     With sub-populations under each of `PopulationDraws.by_class`: S is draws times classes then.
     ``z`` (S, k), those between subjects first, then those of each occasion, then the latent
-    covariates; ``precision`` (S, k, k), the Gauss-Newton curvature there, and ``quantified``
-    (S, k, k), the same without observations beyond their limit; ``expected`` (S, n_rows, m), the
-    parameters on their scales without random effects (latent covariates at the mode).
+    covariates, then those of groups that are not known; ``precision`` (S, k, k), the Gauss-Newton
+    curvature there, and ``quantified`` (S, k, k), the same without observations beyond their limit;
+    ``expected`` (S, n_rows, m), the parameters on their scales without random effects (latent
+    covariates and groups at the mode).
     """
 
     z: Floats
@@ -178,7 +195,10 @@ def patients_of(
         solver = Solver(model.structure, own, threads=threads)
         switches = own.place[own.kind == ROW]
         last = int(switches[-1]) if len(switches) else 0
-        found.append(Patient(subject, solver, part, values, occasion.ravel(), tuple(numbers), last))
+        new = new_levels(model, population.levels, values)
+        found.append(
+            Patient(subject, solver, part, values, occasion.ravel(), tuple(numbers), last, new)
+        )
         start = end
     return found
 
@@ -237,7 +257,7 @@ def find_modes(
         damping[taken] = np.minimum(2 * damping[taken], 1.0)
         damping[active[~better]] *= 0.25
         active = active[(gain > tolerance) & (damping[active] > 1e-6)]
-    expected = expected_of(population, patient, z) if patient.missing else expected
+    expected = expected_of(population, patient, z) if patient.n_last else expected
     return Modes(z, precision, state[3], expected)
 
 
@@ -250,10 +270,10 @@ def _bounded(step: Floats) -> Floats:
 
 
 def n_effects(population: PopulationDraws, patient: Patient) -> int:
-    """Number of a patient's random effects, of its occasions' and of its latent covariates."""
+    """Number of a patient's random effects, of its occasions' and of the last ones."""
     model = population.model
     own = len(model.iiv.effects) + len(patient.numbers) * len(model.iov.effects)
-    return own + len(patient.missing)
+    return own + patient.n_last
 
 
 def split_effects(
@@ -265,7 +285,7 @@ def split_effects(
     """
     model = population.model
     k = len(model.iiv.effects)
-    end = z.shape[-1] - len(patient.missing)
+    end = z.shape[-1] - patient.n_last
     if not patient.numbers:
         return z[..., :end], None
     shape = (*z.shape[:-1], len(patient.numbers), len(model.iov.effects))
@@ -277,11 +297,11 @@ def parameters_of(
 ) -> tuple[Floats, Floats]:
     """A patient's parameters (S, ..., n_rows, m) for standardised effects z (S, ..., k).
 
-    ``expected`` is (S, ..., n_rows, m), computed anew for a patient with latent covariates. Also
-    returns the slopes of the effects between subjects, (S, ..., n_effects), see
+    ``expected`` is (S, ..., n_rows, m), computed anew for a patient with latent covariates or in an
+    unknown group. Also returns the slopes of the effects between subjects, (S, ..., n_effects), see
     `popk.population.PopulationDraws.eta`.
     """
-    if patient.missing:
+    if patient.n_last:
         expected = expected_of(population, patient, z)
     own, occasions = split_effects(population, patient, z)
     eta, slope = population.eta(own)
@@ -443,7 +463,7 @@ def _density(
     by_theta = by_row.reshape(*prediction.shape, *theta.shape[1:])
     by_phi = by_theta * chosen.slopes(theta)[:, None]  # (S, n_observations, n_rows, m)
     by_z = _by_effects(chosen, patient, by_phi, bent)
-    if patient.missing:
+    if patient.n_last:
         by_z = np.concatenate([by_z, by_latent(chosen, patient, by_phi, z)], axis=-1)
     by_z = np.where(np.isfinite(by_z), by_z, 0.0)
     gradient = np.einsum("so,sok->sk", slope, by_z) - z

@@ -125,7 +125,7 @@ def patient_posterior(
     sampled, z = population.by_class().taken(place), proposals.z.reshape(len(flat), -1)[chosen]
     latent = latent_covariates(sampled, patient, z).T
     if patient.numbers:
-        expected = expected_of(sampled, patient, z) if patient.missing else modes.expected[place]
+        expected = expected_of(sampled, patient, z) if patient.n_last else modes.expected[place]
         own, _ = split_effects(sampled, patient, z)
         eta, _ = sampled.eta(own)
         coming = next_occasion(sampled, patient, expected, eta, rng)

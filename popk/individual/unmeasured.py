@@ -1,13 +1,16 @@
-"""What a patient's advice says of covariates that were not measured."""
+"""What a patient's advice says of covariates that were not measured, and of unknown groups."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from popk.individual.kernel import Patient
 from popk.individual.posterior import PatientPosterior
 from popk.model import PopModel
 
-__all__ = ["unmeasured"]
+__all__ = ["unknown_groups", "unmeasured"]
 
 
 def unmeasured(model: PopModel, posterior: PatientPosterior, *, observed: bool) -> str:
@@ -35,3 +38,14 @@ def unmeasured(model: PopModel, posterior: PatientPosterior, *, observed: bool) 
             text += f" (median {median:.3g}{suffix}, 90 % {low:.3g} to {high:.3g}{suffix})"
         found.append(f"{text}, so it is less certain than with the value.")
     return " ".join(found)
+
+
+def unknown_groups(patient: Patient) -> Iterator[str]:
+    """A sentence on each further level of variability whose group the fit does not know."""
+    for level in patient.new_levels:
+        name, value = level.covariate, float(patient.covariates[level.covariate][0])
+        yield (
+            f"{name} {value:g} is not in the data of the fit: the result allows for all that "
+            f"{', '.join(level.effects)} may differ between groups of {name}, so it is less "
+            f"certain than for a known {name}."
+        )

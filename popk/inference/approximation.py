@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset
 from popk.design import Design, check_fit
+from popk.levels import effects_in_draw
 from popk.model import PopModel
 from popk.observations import observations
 from popk.population import PopulationDraws
@@ -45,7 +46,8 @@ def approximate_likelihood(
         effects, ``eta`` (n_subjects, n_effects) and ``kappa`` (n_occasions, n_effects); with
         sub-populations instead ``class_eta`` and ``class_kappa``, these of each class, and
         ``class_probability`` (n_subjects, n_classes). With latent covariates that are missing
-        ``latent_covariates`` (n_missing).
+        ``latent_covariates`` (n_missing), with a further level SITE ``eta_SITE`` (n_groups,
+        n_effects).
 
     Returns
     -------
@@ -64,7 +66,9 @@ def approximate_likelihood(
     subjects = [_Subject.of(design, solver.schedule, i, m) for i in range(dataset.n_subjects)]
     for draw in draws:
         population = PopulationDraws(
-            model, {p.name: np.reshape(draw[p.name], 1) for p in model.parameters}
+            model,
+            {p.name: np.reshape(draw[p.name], 1) for p in model.parameters},
+            levels=effects_in_draw(model, design.covariates, draw),
         )
         sigma = {name: value[0] for name, value in population.sigma.items()}
         for theta, weight in _by_class(population, design, draw):
@@ -102,9 +106,10 @@ def approximate_likelihood(
 
 def effect_names(model: PopModel, found: Container[Hashable]) -> list[str]:
     """Names of those of `found` that `approximate_likelihood` takes besides the parameters."""
+    groups = [level.effects_name for level in model.levels]
     if not model.classes:
-        return [name for name in ("eta", "kappa", "latent_covariates") if name in found]
-    names = ("class_eta", "class_kappa", "class_probability", "latent_covariates")
+        return [name for name in ("eta", "kappa", "latent_covariates", *groups) if name in found]
+    names = ("class_eta", "class_kappa", "class_probability", "latent_covariates", *groups)
     return [name for name in names if name in found]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset
 from popk.design import Design, subject_of_output
+from popk.levels import effects_in_posterior
 from popk.model import PopModel
 from popk.observations import observations
 from popk.population import PopulationDraws
@@ -93,7 +94,11 @@ def _given_effects(
         values = posterior[name].transpose("chain", "draw", ...).values
         return np.asarray(values, dtype=float).reshape(size, *values.shape[2:])
 
-    population = PopulationDraws(model, {p.name: flat(p.name) for p in model.parameters})
+    population = PopulationDraws(
+        model,
+        {p.name: flat(p.name) for p in model.parameters},
+        levels=effects_in_posterior(model, posterior, np.arange(size)),
+    )
     eta = flat("eta") if model.iiv.effects else np.zeros((size, n, 0))
     kappa = flat("kappa") if model.iov.effects else None
     latent = flat("latent_covariates") if design.missing else None

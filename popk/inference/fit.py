@@ -68,7 +68,8 @@ def sample(
 
     - ``posterior``: population parameters (chain, draw), ``eta`` (…, subject, effect), ``kappa``
       (…, occasion, occasion_effect) where the model has variability between occasions,
-      ``latent_covariates`` (…, missing) where one is missing in a subject, and
+      ``latent_covariates`` (…, missing) where one is missing in a subject, ``eta_SITE`` (…,
+      site_SITE, effect_SITE) where SITE is a further level of variability, and
       ``parameters`` (…, subject, parameter), with units; where covariates or occasions
       change within a subject, the latter are those at its first record (`popk.predict` gives all).
       With sub-populations ``class_probability`` (…, subject, class) under the draw, and ``label``
@@ -81,7 +82,8 @@ def sample(
     - ``log_likelihood``: ``DV`` (…, observation), conditional on the random effects and ``label``;
     - ``log_likelihood_subject``: ``DV`` (…, subject), with the subject's random effects (and what
       of its covariates is missing) integrated out and its class summed out, given the covariates
-      that were measured, for thinned draws: the one for leaving patients out;
+      that were measured and the effects of further levels (sites), for thinned draws: the one for
+      leaving patients out;
     - ``sample_stats``, ``convergence`` (R-hat and ESS of every quantity) and ``data``;
 
     and in ``attrs`` the model, its hash, the data's hash, seed, method, versions and the verdict.
@@ -132,7 +134,8 @@ def _described(model: PopModel, posterior: xr.Dataset, design: Design) -> xr.Dat
     """The variables that have a meaning, in order, with units."""
     described = _population(model)
     names = [p.name for p in described]
-    others = ("eta", "kappa", "latent_covariates", "parameters", *LABELS)
+    groups = [level.effects_name for level in model.levels]
+    others = (*groups, "eta", "kappa", "latent_covariates", "parameters", *LABELS)
     kept = posterior[[*names, *(name for name in others if name in posterior)]]
     dims = set().union(*(kept[name].dims for name in kept.data_vars))
     kept = kept.drop_vars([coord for coord in kept.coords if coord not in dims])
@@ -151,6 +154,12 @@ def _described(model: PopModel, posterior: xr.Dataset, design: Design) -> xr.Dat
             occasion_subject=("occasion", owner),
             occasion_number=("occasion", design.occasion_number),
         )
+    for level in model.levels:
+        of_effects = {name: model.units_on_scale(name) for name in level.effects}
+        kept[level.effects_name].attrs = {
+            "units": json.dumps(of_effects),
+            "long_name": f"random effects {level.between} on the parameters' scales",
+        }
     if "latent_covariates" in kept:
         kept = _latent_described(model, kept, design)
     kept.attrs = {"population": json.dumps(names)}
@@ -271,7 +280,11 @@ def _observation_groups(
         "log_likelihood": xr.Dataset(
             {"DV": (dims, np.asarray(conditional).reshape(chains, draws, -1))},
             coords={**lead, **coords},
-            attrs={"conditional_on": _own("the subject's own random effects", model)},
+            attrs={
+                "conditional_on": ", ".join(
+                    [_own("the subject's own random effects", model), *_of_groups(model)]
+                )
+            },
         ),
     }
 
@@ -293,9 +306,16 @@ def _log_likelihood_subject(
     return xr.Dataset(
         {"DV": (("chain", "draw", "subject"), value)},
         coords={"chain": np.arange(chains), "draw": kept, "subject": list(dataset.subjects)},
-        attrs={"integrated_out": _own("the subject's random effects", population.model)},
+        attrs={
+            "integrated_out": _own("the subject's random effects", population.model),
+            "conditional_on": ", ".join(_of_groups(population.model)),
+        },
     )
 
 
 def _own(effects: str, model: PopModel) -> str:
     return f"{effects} and sub-population" if model.classes else effects
+
+
+def _of_groups(model: PopModel) -> list[str]:
+    return [f"the effects of the subject's {level.covariate}" for level in model.levels]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset
 from popk.design import check_fit
+from popk.levels import effects_in_draw
 from popk.model import PopModel
 from popk.population import PopulationDraws
 
@@ -52,7 +53,9 @@ def centred_coordinates(
     values, omegas = [], []
     for draw in draws:
         population = PopulationDraws(
-            model, {p.name: np.reshape(draw[p.name], 1) for p in model.parameters}
+            model,
+            {p.name: np.reshape(draw[p.name], 1) for p in model.parameters},
+            levels=effects_in_draw(model, design.covariates, draw),
         )
         latent = np.asarray(draw["latent_covariates"])[None] if design.missing else None
         expected = population.expected(design.filled(latent))[0]

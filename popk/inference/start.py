@@ -112,8 +112,9 @@ def find_start(model: PopModel, dataset: Dataset, compiled: Any, forms: Mapping[
                 scale[where] = min(1.0, parameter.prior.sd)
     omegas = [model.iiv.omega_name(effect) for effect in model.iiv.effects]
     between_occasions = [model.iov.omega_name(effect) for effect in model.iov.effects]
+    between_groups = [x.omega_name(effect) for x in model.levels for effect in x.effects]
     held = np.zeros(point.size, dtype=bool)
-    for name in (*omegas, *between_occasions):
+    for name in (*omegas, *between_occasions, *between_groups):
         for candidate in (name, f"{name}_interval__"):
             where = point.place(candidate)
             if where is not None:

@@ -46,6 +46,8 @@ def summary(model: PopModel) -> str:
     lines = [f"{model.name}: {written(model.structure)}", f"error: {model.error.title}"]
     if model.classes:
         lines.append(f"sub-populations, not observed: {', '.join(model.classes)}")
+    if model.levels:
+        lines.append(f"further levels of variability: {_levels(model)}")
     shown = _parameters(model)
     priors = [prior if unit == "1" else f"{prior} {unit}" for _, prior, unit, _ in shown]
     width, wide = max(len(row[0]) for row in shown), max(map(len, priors))
@@ -108,10 +110,17 @@ def _entries(model: PopModel) -> Iterator[tuple[str, str]]:
     if model.classes:
         reference, *others = model.classes
         yield "Sub-populations", f"{reference} (reference), {', '.join(others)}"
+    if model.levels:
+        yield "Further levels of variability", _levels(model)
     yield "Residual error", model.error.title
     units = model.units.to_dict()
     yield "Units", ", ".join(f"{name} {unit}" for name, unit in units.items())
     yield "Hash", model.hash
+
+
+def _levels(model: PopModel) -> str:
+    named = (f"{level.covariate} ({', '.join(level.effects)})" for level in model.levels)
+    return ", ".join(named)
 
 
 def _equations(model: PopModel) -> Iterator[Block]:

@@ -14,6 +14,7 @@ from popk.statistics import (
     CovariateEffect,
     EffectShape,
     LatentCovariate,
+    Level,
     LogScale,
     Prior,
     ResidualError,
@@ -22,6 +23,7 @@ from popk.statistics import (
     Variability,
     faults_of,
     latent_faults,
+    level_faults,
 )
 from popk.structure import Structure
 
@@ -41,7 +43,13 @@ def type_faults(model: PopModel) -> Iterable[str]:
         (f"typical[{name!r}]", prior, Prior, "a prior such as LogNormal(0.2, cv=0.3)")
         for name, prior in model.typical
     ]
-    for level, part in (("iiv", model.iiv), ("iov", model.iov)):
+    expected += [
+        (f"levels[{k}]", level, Level, "such as Level('SITE', {'CL': HalfNormal(0.2)})")
+        for k, level in enumerate(model.levels)
+    ]
+    named: list[tuple[str, object]] = [("iiv", model.iiv), ("iov", model.iov)]
+    named += [(_kind(level), level) for level in model.levels if isinstance(level, Level)]
+    for level, part in named:
         if isinstance(part, Variability):
             expected += [
                 (f"{level}[{name!r}]", prior, Prior, "a prior such as HalfNormal(0.4)")
@@ -88,8 +96,10 @@ def faults_in(model: PopModel) -> Iterable[str]:
     names = model.structure.names
     lacks = f"which {type(model.structure).__name__} does not have (it has {', '.join(names)})."
     yield from _typical_faults(model, names, lacks)
-    for level in (model.iiv, model.iov):
+    for level in (model.iiv, model.iov, *model.levels):
         yield from _variability_faults(level, names, lacks)
+    declared, latent = dict(model.units.covariates), [one.covariate for one in model.latent]
+    yield from level_faults(model.levels, units=declared, latent=latent)
     yield from _iiv_faults(model, names, lacks)
     for name, _ in model.scales:
         if name not in names:
@@ -99,6 +109,9 @@ def faults_in(model: PopModel) -> Iterable[str]:
         *names_of(model.iov),
         *(name for name, _ in model.error.priors),
     ]
+    for level in model.levels:
+        yield from _names_taken(level, [*names, *taken])
+        taken += names_of(level)
     yield from faults_of(
         model.covariates,
         names,
@@ -145,7 +158,7 @@ def _outside(prior: Prior, scale: Scale) -> str | None:
 
 
 def _variability_faults(level: Variability, names: tuple[str, ...], lacks: str) -> Iterable[str]:
-    kind = type(level).__name__.lower()
+    kind = _kind(level)
     seen: set[str] = set()
     for name, prior in level.omegas:
         if name not in names:
@@ -172,6 +185,21 @@ def _variability_faults(level: Variability, names: tuple[str, ...], lacks: str) 
                     "into one."
                 )
             blocked.add(name)
+
+
+def _kind(level: Variability) -> str:
+    if isinstance(level, Level):
+        return f"the level {level.covariate}"
+    return type(level).__name__.lower()
+
+
+def _names_taken(level: Level, taken: list[str]) -> Iterable[str]:
+    for name in names_of(level):
+        if name in taken:
+            yield (
+                f"the level {level.covariate} would name a parameter {name}, a name that is taken "
+                "already; give the covariate another name."
+            )
 
 
 def _iiv_faults(model: PopModel, names: tuple[str, ...], lacks: str) -> Iterable[str]:
@@ -217,6 +245,7 @@ def _class_faults(
     taken |= {parameter.name for parameter in model.error.parameters}
     taken |= {part.name for coefficient in model.coefficients for part in coefficient.parts}
     taken |= {*names, *names_of(model.iiv), *names_of(model.iov)}
+    taken |= {name for level in model.levels for name in names_of(level)}
     own = [part.name for part in given.parameters]
     for name in (*own, *(share.name for share in given.derived)):
         if name in taken:

@@ -31,6 +31,7 @@ from popk.statistics import (
     Fold,
     Folds,
     HeavyTails,
+    Level,
     LinearEffect,
     LinearScale,
     LogitScale,
@@ -75,6 +76,8 @@ def individual_sections(model: PopModel) -> Iterator[Section]:
     for level, letter in ((model.iiv, "eta"), (model.iov, "kappa")):
         if level.effects:
             yield _variability(level, letter)
+    for further in model.levels:
+        yield _variability(further, further.effects_name)
     if model.latent:
         yield latent_section(model.latent)
 
@@ -116,6 +119,10 @@ def _shift(model: PopModel, name: str) -> Expression | None:
     if name in model.iov.effects:
         kappa = population(f"kappa_{name}")
         found = kappa if found is None else add(found, kappa)
+    for level in model.levels:
+        if name in level.effects:
+            shared = population(f"{level.effects_name}_{name}")
+            found = shared if found is None else add(found, shared)
     return found
 
 
@@ -216,6 +223,8 @@ def _variability(level: Variability, letter: str) -> Section:
     """Distributions of the random effects of a level, and their correlations."""
     formulas: list[Formula] = []
     notes = ["Normal(mean, SD)."]
+    if isinstance(level, Level):
+        notes.append(f"All subjects with the same {level.covariate} share these effects.")
     shapes = dict(level.shapes) if isinstance(level, IIV) else {}
     for name in level.effects:
         effect, omega = population(f"{letter}_{name}"), population(level.omega_name(name))

@@ -25,6 +25,7 @@ from popk.statistics import (
     CovariateEffect,
     DerivedShare,
     LatentCovariate,
+    Level,
     LinearScale,
     LogScale,
     Prior,
@@ -50,7 +51,7 @@ _LOG = LogScale()
 _ALWAYS = ("structure", "typical", "iiv", "covariates", "error", "units", "name", "notes")
 _IF_USED = (
     "iiv_correlations", "iiv_shapes", "iiv_shared", "iov", "iov_correlations", "scales",
-    "latent", "subpopulations", "card",
+    "latent", "levels", "subpopulations", "card",
 )  # fmt: skip
 
 
@@ -81,6 +82,8 @@ class PopModel:
     iov
         Which parameters vary between the occasions of a subject (the data's OCC), and the prior of
         each SD.
+    levels
+        Variability between groups of subjects, such as sites (`popk.statistics.Level`).
     scales
         How a parameter lies on the real line, where its random effects add, if not log-normally:
         `popk.statistics.LogitScale` (between two limits) or `LinearScale` (normal).
@@ -116,6 +119,7 @@ class PopModel:
     scales: tuple[tuple[str, Scale], ...]
     covariates: tuple[CovariateEffect, ...]
     latent: tuple[LatentCovariate, ...]
+    levels: tuple[Level, ...]
     subpopulations: Subpopulations | None
     error: ResidualError
     units: Units
@@ -133,6 +137,7 @@ class PopModel:
         scales: Mapping[str, Scale] | Iterable[tuple[str, Scale]] = (),
         covariates: Iterable[CovariateEffect | Allometry] = (),
         latent: Iterable[LatentCovariate] = (),
+        levels: Iterable[Level] = (),
         subpopulations: Subpopulations | None = None,
         error: ResidualError | Mapping[str, ResidualError],
         units: Units | Mapping[str, str],
@@ -155,6 +160,7 @@ class PopModel:
             "scales": tuple(scales.items() if isinstance(scales, Mapping) else scales),
             "covariates": effects,
             "latent": tuple(latent),
+            "levels": tuple(levels),
             "subpopulations": subpopulations,
             "error": _error_of(error, structure),
             "units": parsed,
@@ -189,7 +195,7 @@ class PopModel:
         if self.subpopulations is not None:
             for made in self.subpopulations.parameters:
                 found.append(PopulationParameter(made.name, made.prior, "1", made.meaning))
-        for level in (self.iiv, self.iov):
+        for level in (self.iiv, self.iov, *self.levels):
             found += _variability_parameters(self, level)
         for latent in self.latent:
             unit = units.covariate(latent.covariate) or "1"
@@ -223,6 +229,13 @@ class PopModel:
         """The scale of every parameter of the structure, in its order."""
         given = dict(self.scales)
         return {name: given.get(name, _LOG) for name in self.structure.names}
+
+    def units_on_scale(self, parameter: str) -> str:
+        """Unit of what a random effect adds to a parameter: its own on the linear scale, else 1."""
+        if not isinstance(self.scale_of[parameter], LinearScale):
+            return "1"
+        dimensions = {p.name: p.dimension for p in self.structure.parameters}
+        return self.units.of(dimensions[parameter])
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
@@ -307,6 +320,7 @@ class PopModel:
             "iov_correlations": encode(self.iov.correlations),
             "scales": {name: encode(scale) for name, scale in self.scales},
             "latent": encode(self.latent),
+            "levels": encode(self.levels),
             "subpopulations": encode(self.subpopulations),
         }
         return {
@@ -357,6 +371,7 @@ class PopModel:
             scales=decoded(content.get("scales", {})),
             covariates=[decode(effect) for effect in content["covariates"]],
             latent=decode(content.get("latent", [])),
+            levels=decode(content.get("levels", [])),
             subpopulations=decode(content.get("subpopulations")),
             error=decode(content["error"]),
             units=content["units"],
@@ -388,12 +403,10 @@ def _check_fields(content: Any) -> None:
 
 def _variability_parameters(model: PopModel, level: Variability) -> list[PopulationParameter]:
     """SDs, correlations and shapes of one level."""
-    dimensions = {p.name: p.dimension for p in model.structure.parameters}
     scales, found = model.scale_of, []
     for name, prior in level.omegas:
-        scale = scales[name]
-        unit = model.units.of(dimensions[name]) if isinstance(scale, LinearScale) else "1"
-        meaning = f"SD of {scale.of.format(name=name)} {level.between}"
+        unit = model.units_on_scale(name)
+        meaning = f"SD of {scales[name].of.format(name=name)} {level.between}"
         found.append(PopulationParameter(level.omega_name(name), prior, unit, meaning))
     for block in level.correlations:
         for name, prior, meaning in block.priors(level.level):

@@ -78,6 +78,8 @@ def _random_effects(model: PopModel) -> str:
     told += [f"{name} shares that of {other}" for name, other in model.iiv.shared]
     if model.iov.effects:
         told.append(f"{', '.join(model.iov.effects)} vary between occasions too")
+    for level in model.levels:
+        told.append(f"{', '.join(level.effects)} vary between groups of {level.covariate} too")
     return "; ".join(told)
 
 

@@ -74,9 +74,10 @@ def _lognormal(model: PopModel) -> set[str]:
     """Names of the SDs of log-normal effects; on other scales and shapes no CV belongs to them."""
     scales, shapes = model.scale_of, dict(model.iiv.shapes)
     found = {model.iiv.omega_name(e) for e in model.iiv.effects if e not in shapes}
-    found |= {model.iov.omega_name(e) for e in model.iov.effects}
+    further = (model.iov, *model.levels)
+    found |= {level.omega_name(e) for level in further for e in level.effects}
     others = {e for e, scale in scales.items() if not isinstance(scale, LogScale)}
-    return found - {level.omega_name(e) for level in (model.iiv, model.iov) for e in others}
+    return found - {level.omega_name(e) for level in (model.iiv, *further) for e in others}
 
 
 def _as_cv(draws: np.ndarray) -> str:

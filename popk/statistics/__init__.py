@@ -56,6 +56,7 @@ from popk.statistics.latent import (
     LatentCovariate,
     latent_faults,
 )
+from popk.statistics.level import Level, level_faults
 from popk.statistics.operations import (
     NUMPY,
     Operations,
@@ -147,6 +148,7 @@ __all__ = [
     "Horseshoe",
     "InverseGamma",
     "LatentCovariate",
+    "Level",
     "LinearEffect",
     "LinearScale",
     "LogNormal",
@@ -187,6 +189,7 @@ __all__ = [
     "individual_parameters",
     "innovations",
     "latent_faults",
+    "level_faults",
     "prediction_slopes",
     "pytensor_operations",
     "written_out",

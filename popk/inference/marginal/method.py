@@ -105,6 +105,10 @@ class Marginal:
     ) -> tuple[xr.Dataset, xr.Dataset]:
         if model.classes:
             raise _Unsuited("The model has sub-populations.")
+        if model.levels:
+            # Given the population alone the subjects of a group are not independent.
+            named = ", ".join(level.covariate for level in model.levels)
+            raise _Unsuited(f"The model has a further level ({named}).")
         seeds = np.random.SeedSequence(seed).generate_state(2)
         cohort = Cohort.of(model, dataset, seed=int(seeds[0]), cores=self.cores or cpu_count() or 1)
         rng = np.random.default_rng(int(seeds[1]))
