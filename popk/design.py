@@ -95,8 +95,16 @@ class Design:
         return self.rows.first[:-1]
 
 
-def check_fit(model: PopModel, dataset: Dataset) -> Design:
+def check_fit(model: PopModel, dataset: Dataset, *, estimated: bool = True) -> Design:
     """The design of the data, once it is certain that the model can describe them.
+
+    Parameters
+    ----------
+    model, dataset
+        What is to describe what.
+    estimated
+        Whether the model's parameters are to be estimated from these data: every level of a
+        category that has a factor must be there then, which one patient need not have.
 
     Raises
     ------
@@ -105,7 +113,8 @@ def check_fit(model: PopModel, dataset: Dataset) -> Design:
         without a residual error, or observations whose likelihood is undefined.
     """
     design = design_of(model, dataset)
-    _refuse_idle_levels(model, design)
+    if estimated:
+        _refuse_idle_levels(model, design)
     _refuse_impossible_factors(model, dataset, design)
     check_errors(model, dataset, design.events)
     for k in design.outputs:

@@ -11,7 +11,7 @@ import pytest
 from popk.dataset import DataError, read_dataset
 from popk.design import check_fit, design_of
 from popk.graph import build
-from popk.individual import find_modes, patients_of, propose
+from popk.individual import Trough, find_modes, individualise, patients_of, propose
 from popk.model import ModelError, PopModel
 from popk.population import PopulationDraws
 from popk.prediction import predict
@@ -123,6 +123,17 @@ def test_levels_that_the_data_do_not_have_are_refused_when_they_are_to_be_estima
     known = model(Folds("CL", "ADA", factors=factors | {2: Fixed(3.0)}, reference=0))
     assert check_fit(known, data(table)).covariates["ADA"].tolist() == [0, 1, 1]
     assert design_of(model(Folds("CL", "ADA", factors=factors, reference=0)), data(table))
+
+
+def test_one_new_patient_need_not_have_every_level(fits):
+    factors = {1: LogNormal(2.0, cv=0.3), 2: LogNormal(3.0, cv=0.3)}
+    made = model(Folds("CL", "ADA", factors=factors, reference=0))
+    fit = fits.fit_of(made, data(frame().assign(ADA=[0] * 4 + [1] * 4 + [2] * 4)))
+    patient = data(frame().iloc[4:8].assign(ID="new", ADA=1))
+    advice = individualise(
+        fit, patient, target=Trough(5, "mg/L"), probability=0.9, weeks=[4], seed=1
+    )
+    assert np.isfinite(advice["decision"]["probability"].values).all()
 
 
 def test_a_level_that_the_effect_does_not_know_is_named_with_row_and_id():

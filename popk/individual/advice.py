@@ -135,7 +135,7 @@ def individualise(  # noqa: PLR0913
     )
     own = dataset_of(fit)
     dataset = _patients(own, patients)
-    design = check_fit(model, dataset)
+    design = check_fit(model, dataset, estimated=False)
     total = len(thinned(fit, None))
     population = PopulationDraws.of(fit, min(draws, total))
     known = json.loads(fit.attrs["subject_hashes"])
