@@ -43,7 +43,9 @@ class Marginal:
     rounds, accepted or refused by Metropolis' rule. Every patient's marginal likelihood is an
     unbiased estimate from quasi-random nodes around its conditional mode, so the chain's
     distribution is the exact posterior, that of the random effects included (Andrieu & Roberts,
-    Annals of Statistics 37:697, 2009).
+    Annals of Statistics 37:697, 2009). Only where that estimate stays too noisy (the cohort is large;
+    ``noise`` above 1 in ``sample_stats``) do all points share their nodes: the estimate is then
+    smooth, and exact no longer but for the nodes' error.
 
     Models with sub-populations are left to ``otherwise``: two classes exchanged, or hardly apart,
     are modes and ridges of the posterior that proposals learnt around the best mode do not reach.
@@ -61,8 +63,8 @@ class Marginal:
         Proposals of each round of adaptation.
     otherwise
         What samples where independent proposals cannot: where fewer than one in a hundred is worth
-        keeping, more than 60 parameters are estimated, or the model has sub-populations. None to be
-        told so by an error.
+        keeping, more than 60 parameters are estimated, or the model has sub-populations or further
+        levels. None to be told so by an error.
 
     Raises
     ------
