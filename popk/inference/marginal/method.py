@@ -43,9 +43,9 @@ class Marginal:
     rounds, accepted or refused by Metropolis' rule. Every patient's marginal likelihood is an
     unbiased estimate from quasi-random nodes around its conditional mode, so the chain's
     distribution is the exact posterior, that of the random effects included (Andrieu & Roberts,
-    Annals of Statistics 37:697, 2009). Only where that estimate stays too noisy (the cohort is large;
-    ``noise`` above 1 in ``sample_stats``) do all points share their nodes: the estimate is then
-    smooth, and exact no longer but for the nodes' error.
+    Annals of Statistics 37:697, 2009). Only where that estimate stays too noisy (the cohort is
+    large; ``noise`` above 1 in ``sample_stats``) do all points share their nodes: the estimate is
+    then smooth, and the posterior exact but for the nodes' error.
 
     Models with sub-populations are left to ``otherwise``: two classes exchanged, or hardly apart,
     are modes and ridges of the posterior that proposals learnt around the best mode do not reach.
