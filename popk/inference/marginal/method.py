@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from popk.dataset import Dataset
 from popk.errors import SettingError
 from popk.inference.marginal.adapt import Adapted, adapt, refine
+from popk.inference.marginal.assemble import assembled
 from popk.inference.marginal.chains import independence_chains, pareto_k
 from popk.inference.marginal.cohort import Cohort, Marginals
 from popk.inference.marginal.search import find_modes_of_marginal
 from popk.inference.nuts import NUTS, Progress
 from popk.model import PopModel
-from popk.statistics import NUMPY
 
 __all__ = ["Marginal"]
 
@@ -135,7 +135,7 @@ class Marginal:
         )
         size = self.draws + _WARM
         flat = (states + size * np.arange(self.chains)[:, None]).ravel()
-        posterior = self._posterior(cohort, x[flat], [own[flat] for own in z])
+        posterior = assembled(cohort, x[flat], [own[flat] for own in z], chains=self.chains)
         weights = cohort.integrate(adapted.points, _STAGE - 1, detail=True).log_weight
         khat = [pareto_k(own.ravel()) for own in weights]
         dims = ("chain", "draw")
@@ -191,56 +191,3 @@ class Marginal:
         z = [np.concatenate(own)[:wanted, 0] for own in each]
         log_posterior = cohort.log_posterior(x, Marginals(likelihood, ()))
         return x, z, log_posterior, log_posterior + np.concatenate(bonus)[:wanted], made
-
-    def _posterior(self, cohort: Cohort, x: Floats, z: list[Floats]) -> xr.Dataset:
-        """Population parameters, random effects and individual parameters at points (S, d)."""
-        model, design = cohort.coordinates.model, cohort.design
-        population = cohort.coordinates.draws(x)
-        derived = {c.name: np.asarray(c.value(population.values, NUMPY)) for c in model.derived}
-        k, q = len(model.iiv.effects), len(model.iov.effects)
-        eta = population.eta(np.stack([own[:, :k] for own in z], axis=1))[0]
-        kappa = latent = None
-        if q:
-            counts = [q * len(patient.numbers) for patient in cohort.patients]
-            parts = [own[:, k : k + n] for own, n in zip(z, counts, strict=True)]
-            kappa = population.kappa(np.concatenate(parts, axis=1).reshape(len(x), -1, q))
-        if design.missing:
-            place = [(m.subject, cohort.patients[m.subject].missing) for m in design.missing]
-            columns = [
-                z[who][:, z[who].shape[1] - len(names) + names.index(m.covariate)]
-                for m, (who, names) in zip(design.missing, place, strict=True)
-            ]
-            names = [m.covariate for m in design.missing]
-            latent = population.latent(names, np.stack(columns, axis=1))
-        first = population.row_parameters(design, eta, kappa, latent)[:, design.first]
-        values: dict[str, tuple[Floats, tuple[str, ...]]] = {
-            name: (value, ()) for name, value in {**population.values, **derived}.items()
-        }
-        values |= {
-            name: (value, dims)
-            for name, value, dims in (
-                ("eta", eta if k else None, ("subject", "effect")),
-                ("kappa", kappa, ("occasion", "occasion_effect")),
-                ("latent_covariates", latent, ("missing",)),
-                ("parameters", first, ("subject", "parameter")),
-            )
-            if value is not None
-        }
-        coords = {
-            "chain": np.arange(self.chains),
-            "draw": np.arange(self.draws),
-            "subject": [patient.subject for patient in cohort.patients],
-            "parameter": list(model.structure.names),
-            **({"effect": list(model.iiv.effects)} if k else {}),
-            **({"occasion_effect": list(model.iov.effects)} if q else {}),
-            **({"occasion": np.arange(kappa.shape[1])} if kappa is not None else {}),
-            **({"missing": np.arange(latent.shape[1])} if latent is not None else {}),
-        }
-        shape = (self.chains, self.draws)
-        return xr.Dataset(
-            {
-                name: (("chain", "draw", *dims), value.reshape(*shape, *value.shape[1:]))
-                for name, (value, dims) in values.items()
-            },
-            coords=coords,
-        )
