@@ -51,6 +51,8 @@ __all__ = [
     "log_joint",
     "n_effects",
     "next_occasion",
+    "nodes_around",
+    "parameters_of",
     "patients_of",
     "propose",
     "split_effects",
@@ -380,11 +382,7 @@ def propose(
     share = [len(range(c, each, len(factors))) for c in range(len(factors))]
     for c, factor in enumerate(factors):
         nodes = draw_nodes(size, share[c], k, rng, common=common)
-        if c == 0 and shape is not None:
-            nodes = shape.centre + nodes @ shape.factor.T
-        # x = mode + L^-T t has precision L L^T.
-        solved = np.linalg.solve(np.swapaxes(factor, 1, 2), np.swapaxes(nodes, 1, 2))
-        shift[:, c :: len(factors)] = np.swapaxes(solved, 1, 2)
+        shift[:, c :: len(factors)] = _placed(factor, nodes, shape if c == 0 else None)
     z = modes.z[:, None, :] + shift
     parts = [_log_proposal(shift, f, shape if c == 0 else None) for c, f in enumerate(factors)]
     proposed = parts[0]
@@ -392,6 +390,24 @@ def propose(
         proposed = logsumexp(parts, axis=0, b=np.reshape(share, (-1, 1, 1)) / each)
     density, theta = log_joint(population, patient, modes.expected, z)
     return Proposals(z, proposed, theta, density - proposed)
+
+
+def nodes_around(
+    modes: Modes, *, each: int, rng: np.random.Generator, shape: Shape | None = None
+) -> Floats:
+    """``each`` standardised effects (S, J, k) around every mode, as `propose` does, unweighted."""
+    size, k = modes.z.shape
+    nodes = draw_nodes(size, each if k else 1, k, rng)
+    return modes.z[:, None, :] + _placed(np.linalg.cholesky(modes.precision), nodes, shape)
+
+
+def _placed(factor: Floats, nodes: Floats, shape: Shape | None) -> Floats:
+    """Nodes (S, J, k) as shifts from modes with precision L L^T, L = ``factor``."""
+    if shape is not None:
+        nodes = shape.centre + nodes @ shape.factor.T
+    # x = mode + L^-T t has precision L L^T.
+    solved = np.linalg.solve(np.swapaxes(factor, 1, 2), np.swapaxes(nodes, 1, 2))
+    return np.swapaxes(solved, 1, 2)
 
 
 def log_joint(

@@ -24,20 +24,27 @@ type Floats = NDArray[np.float64]
 
 _ROUNDS = 14
 _HOPELESS = 0.05  # effective share with which no one stops early
+_LAST_ROUNDS = 4
+_LARGER = 3  # times as many points in each of them
+_THIN = 0.5  # Pareto k-hat of the proposals
 _LEARNING = 3  # rounds after which the patients' integrals are guided well enough
 _WIDE = 1.3  # the first proposals' covariance over that of the mode
 _DEFENSIVE = 0.1  # share of the proposals that are spread more widely
 _WIDER = 3.0  # their covariance over that of the rest
+_BETTER = 0.03
+_PATIENCE = 3  # rounds that are no better
 _ENOUGH = 0.5  # share of the proposals that is effective
 _MOST_COMPONENTS = 8
+_CLIPPED = 8  # weights that are equal, or
+_CLIPPED_OF = 200  # one of so many
 _TEMPERED = 4  # points per coordinate that must be effective before a fit
-_NOISE = 0.5  # variance of the log posterior's estimate
+_NOISE = 0.45  # variance of the log posterior's estimate
 _TOO_MUCH = 1.0  # variance above which all points are to share their nodes
 _KEPT = 0.1  # of the proposals, at least
-_TRAINED = 500  # points whose nodes polynomials are fitted to
-_TESTED = 100
+_TRAINED = 400  # points whose nodes polynomials are fitted to
+_TESTED = 48
 _MOST_NODES = 1024
-_MOST_COSTLY = 128  # where the equations are costly
+_MOST_COSTLY = 512  # where the equations are costly
 _REFINEMENTS = 6
 _SUSPECT = 0.65  # Pareto k-hat of a patient's nodes, above which they are spread more widely
 _WIDENINGS = 3
@@ -50,13 +57,15 @@ _STAGE = 1_000
 class Adapted:
     """The proposals, the effective share of them, and points of the posterior.
 
-    ``ceiling`` is the log weight above which a proposal is sure to be kept.
+    ``ceiling`` is the log weight above which a proposal is sure to be kept, ``noise`` the variance
+    of the log posterior's estimate.
     """
 
     proposals: Mixture
     share: float
     points: Floats
     ceiling: float
+    noise: float
 
 
 def adapt(
@@ -83,41 +92,107 @@ def adapt(
         Told the round and how many there are at most.
     """
     proposals = _around(modes)
+    cohort.begin(modes[0].x, 1 / np.sqrt(np.diagonal(modes[0].precision)))
+    if cohort.is_costly:
+        wide = proposals.draw(_TRAINED + _TESTED, rng)
+        cohort.train(wide[_TESTED:], 5 * _STAGE, wide[:_TESTED])
     drawn: list[tuple[Mixture, Floats, Floats]] = []
-    share, stalled = 0.0, 0
+    best, stalled = 0.0, 0
     for turn in range(_ROUNDS):
         report(turn, _ROUNDS)
         used = proposals.widened(_DEFENSIVE, _WIDER)
         x = used.draw(size, rng)
-        found = cohort.integrate(x, _STAGE + turn, detail=turn <= _LEARNING)
+        # Shapes that are learnt from few nodes must not always be learnt from the same.
+        learning = turn < _LEARNING
+        found = cohort.integrate(x, _STAGE + turn, detail=learning, rough=True, smooth=not learning)
         log_posterior = cohort.log_posterior(x, found)
         drawn.append((used, x, log_posterior))
         log_weight = log_posterior - used.log_density(x)
         own, effective = _weights(log_weight, x.shape[1])
         points, weight = _pooled(drawn)
-        if turn <= _LEARNING:
+        if learning:
             cohort.learn(x, found, own)
-        if turn == _LEARNING - 1 and cohort.is_costly:
-            _train(cohort, points, weight, rng)
-        before, share = share, effective / size
-        stalled = stalled + 1 if _HOPELESS < share < before + 0.03 else 0
-        if turn > _LEARNING and (share > _ENOUGH or stalled >= 3):
+        if turn == _LEARNING - 1:
+            drawn = _settled(cohort, drawn, points, weight, rng)
+            points, weight = _pooled(drawn)
+        share = effective / size
+        hopeful = learning or share > best + _BETTER or share < _HOPELESS
+        stalled = 0 if hopeful else stalled + 1
+        best = max(best, share)
+        if not learning and (share > _ENOUGH or stalled >= _PATIENCE):
             break
         proposals = proposals.fitted(points, weight)
-        if turn >= _LEARNING - 1 and len(proposals.weight) < _MOST_COMPONENTS:
+        if turn >= _LEARNING and len(proposals.weight) < _MOST_COMPONENTS:
             proposals = proposals.split(points, weight, rng).fitted(points, weight)
     if cohort.is_costly:
         _train(cohort, points, weight, rng)
-    chosen = points[rng.choice(len(points), size=_PAIRS, p=weight)]
-    return Adapted(used, share, chosen, _ceiling(log_weight))
+    noise = refine(cohort, _taken(points, weight, rng))
+    return _finished(cohort, proposals, drawn, noise, size=size, rng=rng)
+
+
+def _finished(
+    cohort: Cohort,
+    proposals: Mixture,
+    drawn: list[tuple[Mixture, Floats, Floats]],
+    noise: float,
+    *,
+    size: int,
+    rng: np.random.Generator,
+) -> Adapted:
+    """The proposals tried on more points, and fitted to them too while their tails are thin."""
+    for turn in range(_LAST_ROUNDS):
+        used = proposals.widened(_DEFENSIVE, _WIDER)
+        x = used.draw(_LARGER * size, rng)
+        log_posterior = cohort.log_posterior(x, cohort.integrate(x, 0, smooth=True))
+        drawn.append((used, x, log_posterior))
+        log_weight = log_posterior - used.log_density(x)
+        points, weight = _pooled(drawn)
+        if turn == _LAST_ROUNDS - 1 or pareto_k(log_weight) < _THIN:
+            break
+        proposals = proposals.fitted(points, weight)
+        if len(proposals.weight) < 2 * _MOST_COMPONENTS:
+            proposals = proposals.split(points, weight, rng).fitted(points, weight)
+    share = _weights(log_weight, x.shape[1])[1] / len(x)
+    return Adapted(used, share, _taken(points, weight, rng), _ceiling(log_weight), noise)
+
+
+def _settled(
+    cohort: Cohort,
+    drawn: list[tuple[Mixture, Floats, Floats]],
+    points: Floats,
+    weight: Floats,
+    rng: np.random.Generator,
+) -> list[tuple[Mixture, Floats, Floats]]:
+    """What was drawn so far with better integrals, lest the proposals learn their noise.
+
+    More nodes where they are needed, and the same ones at all points.
+    """
+    if cohort.is_costly:
+        _train(cohort, points, weight, rng)
+    _more_nodes(cohort, _taken(points, weight, rng))
+    cohort.settle(_taken(points, _flat(weight), rng))
+    return [
+        (used, x, cohort.log_posterior(x, cohort.integrate(x, 0, smooth=True)))
+        for used, x, _ in drawn
+    ]
+
+
+def _taken(points: Floats, weight: Floats, rng: np.random.Generator) -> Floats:
+    """Some of the points, by weight."""
+    return np.asarray(points[rng.choice(len(points), size=_PAIRS, p=weight)])
 
 
 def _train(cohort: Cohort, x: Floats, weight: Floats, rng: np.random.Generator) -> None:
     """Fit polynomials around the posterior as it is known."""
-    flat = weight ** (1 / 3)  # reaches further
-    wide = rng.choice(len(x), size=_TRAINED, p=flat / flat.sum())
+    wide = rng.choice(len(x), size=_TRAINED, p=_flat(weight))
     near = rng.choice(len(x), size=_TESTED, p=weight)
     cohort.train(x[wide], 3 * _STAGE, x[near])
+
+
+def _flat(weight: Floats) -> Floats:
+    """Weights that reach further."""
+    flat = weight ** (1 / 3)
+    return flat / flat.sum()
 
 
 def _ceiling(log_weight: Floats) -> float:
@@ -139,16 +214,21 @@ def _around(modes: list[Mode]) -> Mixture:
 
 
 def _weights(log_weight: Floats, d: int) -> tuple[Floats, float]:
-    """Weights that sum to one, tempered until enough are effective; the ESS before that."""
-    first, power = None, 1.0
-    while True:
-        scaled = power * log_weight
-        weight = np.exp(scaled - logsumexp(scaled))
+    """Weights that sum to one, fit for learning from, and the ESS of those given.
+
+    The highest few are clipped (Koblents & Míguez, Statistics and Computing 25:407, 2015), lest one
+    lucky point be all that is learnt from; then all are tempered until enough are effective.
+    """
+    weight = np.exp(log_weight - logsumexp(log_weight))
+    found = 1 / float((weight**2).sum())
+    few = max(_CLIPPED, len(log_weight) // _CLIPPED_OF)
+    clipped = np.minimum(log_weight, np.partition(log_weight, -few)[-few])
+    power, effective = 1.0, 0.0
+    while effective < min(_TEMPERED * d, 0.5 * len(weight)) and power > 1e-3:
+        weight = np.exp(power * clipped - logsumexp(power * clipped))
         effective = 1 / float((weight**2).sum())
-        first = effective if first is None else first
-        if effective >= min(_TEMPERED * d, 0.5 * len(weight)) or power < 1e-3:
-            return weight, first
         power *= 0.8
+    return weight, found
 
 
 def _pooled(drawn: list[tuple[Mixture, Floats, Floats]]) -> tuple[Floats, Floats]:
@@ -167,9 +247,24 @@ def refine(cohort: Cohort, points: Floats) -> float:
     from now on: the error is then a smooth function of the population parameters, and hardly
     changes over the width of the posterior.
     """
+    noise = _more_nodes(cohort, points)
+    for turn in range(_WIDENINGS):
+        weights = cohort.integrate(points, 4 * _STAGE + turn, detail=True, rough=True).log_weight
+        khat = np.array([pareto_k(own.ravel()) for own in weights])
+        bad = khat > _SUSPECT
+        if not bad.any():
+            break
+        cohort.widen(np.flatnonzero(bad), _WIDENED)
+    cohort.common = noise > _TOO_MUCH
+    cohort.settle(points)
+    return noise
+
+
+def _more_nodes(cohort: Cohort, points: Floats) -> float:
+    """More nodes for the patients who need them; the variance left in the log posterior."""
     most = _MOST_COSTLY if cohort.is_costly else _MOST_NODES
     for turn in range(_REFINEMENTS):
-        pair = [cohort.integrate(points, 2 * _STAGE + 2 * turn + k) for k in (0, 1)]
+        pair = [cohort.integrate(points, 2 * _STAGE + 2 * turn + k, rough=True) for k in (0, 1)]
         apart = pair[0].log_likelihood - pair[1].log_likelihood
         noise = 0.5 * np.mean(apart**2, axis=0)
         allowed = _NOISE / len(noise)
@@ -180,13 +275,4 @@ def refine(cohort: Cohort, points: Floats) -> float:
         factor = np.clip((noise[needs] / allowed) ** (1 / 1.5), 2, 4)
         more = cohort.nodes[needs] * 2 ** np.ceil(np.log2(factor)).astype(np.int64)
         cohort.nodes[needs] = np.minimum(more, most)
-    for turn in range(_WIDENINGS):
-        weights = cohort.integrate(points, 4 * _STAGE + turn, detail=True).log_weight
-        khat = np.array([pareto_k(own.ravel()) for own in weights])
-        bad = khat > _SUSPECT
-        if not bad.any():
-            break
-        cohort.widen(np.flatnonzero(bad), _WIDENED)
-    total = float(noise.sum())
-    cohort.common = total > _TOO_MUCH
-    return total
+    return float(noise.sum())

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -27,15 +27,19 @@ from popk.design import Design, design_of
 from popk.individual import (
     Modes,
     Patient,
+    Proposals,
     Shape,
     expected_of,
     find_modes,
     log_joint,
     n_effects,
+    nodes_around,
+    parameters_of,
     patients_of,
     propose,
 )
 from popk.inference.marginal.coordinates import Coordinates
+from popk.inference.marginal.slopes import Neighbourhood, joint_slopes
 from popk.inference.marginal.surrogate import fitted_surrogate
 from popk.model import PopModel
 from popk.population import PopulationDraws
@@ -47,13 +51,19 @@ type Ints = NDArray[np.int64]
 
 FEWEST_NODES = 16
 _NUMBERS = 240_000  # predictions and parameters at a time: a few MB, worth handing to a thread
-_STEP = 4e-3  # in a coordinate: above the error of an ODE solver, below any posterior's width
+_STEP = 4e-3  # in a coordinate: below any posterior's width
 _RIDGE = 1e-3
-_SOLVED = 4  # nodes at each point that polynomials are fitted to
+_SOLVED = 3  # nodes at each point that polynomials are fitted to
 _NEAR = 1.0  # SD of the log likelihood ratio above which polynomials are not used
-_PICKING = 0.1  # variance of the log posterior's estimate that picking may add
-_MOST_PICKS = 12
+_USELESS = 1.0  # relative variance of a pick's weight beyond which a point is simply far off
+_PICKING = 0.2  # variance of the log posterior's estimate that picking may add
+_MOST_PICKS = 1000  # more than nodes: those are solved instead
 _NEAR_MODE = 0.5  # promised gain of log density of the last step to a mode: one SD
+_CLOSER = 0.01
+_CLIMBING = 64  # nodes while modes are sought, where they cost little
+_MOST = 3.0  # log weight of a node, above the integral that the mode suggests
+_LOG_TWO_PI = float(np.log(2 * np.pi))
+_SHIFTS = 8  # sets of shared nodes, of which the best is used
 _NARROWEST = 0.25  # a shape's variance, of that of the normal one
 
 
@@ -86,7 +96,7 @@ class _Guide:
 
     ``lines`` (1 + d, k), its conditional mode as a function of the coordinates; the ``shape``
     around the mode; the patient with polynomials for equations, ``fast``, and the number of
-    ``picks`` to be solved exactly for each point.
+    ``picks`` to be solved exactly for each point; which ``shift`` nodes have that all points share.
     """
 
     lines: Floats | None = None
@@ -94,6 +104,7 @@ class _Guide:
     shape: Shape | None = None
     fast: Patient | None = None
     picks: int = 1
+    shift: int = 0
 
 
 @dataclass
@@ -143,6 +154,11 @@ class Cohort:
         none = PopulationDraws(self.coordinates.model, {})
         return [n_effects(none, patient) for patient in self.patients]
 
+    @cached_property
+    def _enough(self) -> list[int]:
+        """Nodes that do for a smooth estimate of each patient's integral."""
+        return [FEWEST_NODES * (1 if k <= 3 else 2 if k <= 6 else 4) for k in self.n_effects]
+
     @property
     def is_costly(self) -> bool:
         """Whether solving the equations takes most of the time."""
@@ -165,10 +181,30 @@ class Cohort:
             return found
         return found + self.coordinates.draws(x).measured_density(self.design)
 
-    def integrate(self, x: Floats, stage: int, *, detail: bool = False) -> Marginals:
-        """Every patient's marginal likelihood at points (S, d); ``stage`` chooses the seeds."""
-        one = partial(self._one, detail=detail)
-        likelihood, *parts = zip(*self._each(x, stage, one), strict=True)
+    def integrate(
+        self, x: Floats, stage: int, *, detail: bool = False, rough: bool = False,
+        smooth: bool = False,
+    ) -> Marginals:  # fmt: skip
+        """Every patient's marginal likelihood at points (S, d).
+
+        Parameters
+        ----------
+        x
+            The points.
+        stage
+            Chooses the seeds.
+        detail
+            Whether modes, weights and moments are wanted.
+        rough
+            Use the polynomials even where they are not near enough to be corrected at picks.
+        smooth
+            Be rough, and use the same nodes at every point and stage: the estimate is not unbiased,
+            but a smooth function that is off by nearly the same everywhere.
+        """
+        one = partial(self._one, detail=detail, smooth=smooth)
+        likelihood, *parts = zip(
+            *self._each(x, stage, one, rough=rough or smooth, smooth=smooth), strict=True
+        )
         return Marginals(np.stack(likelihood, axis=1), *parts)
 
     def correct(self, x: Floats, found: Marginals, stage: int) -> Marginals:
@@ -176,8 +212,8 @@ class Cohort:
         draws = self.coordinates.draws(x)
 
         def one(patient: Patient, index: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-            picks, fast = found.picks[index], self._guides[index].fast
-            if fast is None:
+            picks, fast = found.picks[index], self._used(index)
+            if fast is patient:
                 return found.log_likelihood[:, index], picks[:, :1]
             expected = _expected(draws, patient)
             exact = log_joint(draws, patient, expected, picks)[0]
@@ -195,25 +231,24 @@ class Cohort:
         """Log marginal likelihoods (S, n) and their derivatives by the coordinates (S, n, d).
 
         By Fisher's identity: the derivative of the log of the average over nodes that are held
-        (Louis, J R Stat Soc B 44:226, 1982), by central differences.
+        (Louis, J R Stat Soc B 44:226, 1982).
         """
-        size, d = x.shape
-        moves = np.concatenate([np.eye(d), -np.eye(d)]) * _STEP
-        here = self.coordinates.draws(x)
-        moved = self.coordinates.draws((x[:, None] + moves).reshape(-1, d))
+        around = Neighbourhood.of(self.coordinates, x)
+        here = around.here
 
         def one(patient: Patient, index: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
             guide = self._guides[index]
-            modes = find_modes(here, patient, start=guide.latest)
+            fits = guide.latest is not None and len(guide.latest) == len(x)
+            start = guide.latest if fits else None
+            modes = find_modes(here, patient, start=start, tolerance=_NEAR_MODE * _CLOSER)
             guide.latest = modes.z
-            nodes = propose(here, patient, modes, each=int(self.nodes[index]), rng=rng, common=True)
-            z = np.repeat(nodes.z, 2 * d, axis=0)
-            there = log_joint(moved, patient, _expected(moved, patient), z)[0]
-            there = there - np.repeat(nodes.log_density, 2 * d, axis=0)
+            each = max(int(self.nodes[index]), FEWEST_NODES if self.is_costly else _CLIMBING)
+            nodes = propose(here, patient, modes, each=each, rng=rng, common=True)
+            slope = joint_slopes(around, patient, nodes.z, nodes.parameters)
             with np.errstate(invalid="ignore"):
-                ends = logsumexp(there, axis=1).reshape(size, 2, d)
-                slope = (ends[:, 0] - ends[:, 1]) / (2 * _STEP)
-            return nodes.log_marginal, np.where(np.isfinite(slope), slope, 0.0)
+                relative = nodes.log_weight - logsumexp(nodes.log_weight, axis=1, keepdims=True)
+            weight = np.nan_to_num(np.exp(relative))
+            return nodes.log_marginal, np.einsum("sj,sjd->sd", weight, slope)
 
         value, slope = zip(*self._map(stage, one), strict=True)
         return np.stack(value, axis=1), np.stack(slope, axis=1)
@@ -224,6 +259,21 @@ class Cohort:
         moves = np.stack([np.eye(d), -np.eye(d)]) * _STEP
         ends = self.log_prior((x[:, None, None] + moves).reshape(-1, d)).reshape(size, 2, d)
         return np.asarray((ends[:, 0] - ends[:, 1]) / (2 * _STEP))
+
+    def begin(self, x: Floats, reach: Floats) -> None:
+        """Learn how each patient's conditional mode moves around a point (d), ``reach`` (d) far."""
+        around = x + np.vstack([np.zeros(len(x)), np.diag(reach), -np.diag(reach)])
+        draws = self.coordinates.draws(around)
+        self._centre = x
+        features = self._features(around)
+
+        def one(patient: Patient, index: int, rng: np.random.Generator) -> Floats:
+            del rng
+            modes = find_modes(draws, patient, tolerance=_NEAR_MODE * _CLOSER)
+            return np.linalg.lstsq(features, modes.z)[0]
+
+        for guide, lines in zip(self._guides, self._map(0, one), strict=True):
+            guide.lines = lines
 
     def learn(self, x: Floats, found: Marginals, weight: Floats) -> None:
         """Learn from weighted points (S, d) where conditional posteriors are and what shape.
@@ -241,12 +291,30 @@ class Cohort:
             second = np.tensordot(weight, found.second[index], 1)
             guide.shape = _shape(weight @ found.first[index], second)
 
+    def settle(self, x: Floats) -> None:
+        """Choose the nodes that all points share, for each patient.
+
+        Of some sets the one whose error, as the average of all sets tells it, changes least over
+        points (S, d).
+        """
+        values = []
+        for shift in range(_SHIFTS):
+            for guide in self._guides:
+                guide.shift = shift
+            values.append(self.integrate(x, 0, smooth=True).log_likelihood)
+        with np.errstate(invalid="ignore"):
+            error = np.std(values - logsumexp(values, axis=0), axis=1)  # (_SHIFTS, n)
+        for guide, shift in zip(
+            self._guides, np.argmin(np.nan_to_num(error, nan=np.inf), axis=0), strict=True
+        ):
+            guide.shift = int(shift)
+
     def widen(self, which: Ints, factor: float) -> None:
         """Spread the nodes of some patients more widely around their modes."""
         for index in which:
             shape = self._guides[index].shape
             if shape is not None:
-                self._guides[index].shape = Shape(shape.centre, factor * shape.factor)
+                self._guides[index].shape = replace(shape, factor=factor * shape.factor)
 
     def train(self, x: Floats, stage: int, near: Floats) -> None:
         """Fit polynomials to solutions at points (S, d), and keep those that hold ``near`` others.
@@ -258,50 +326,78 @@ class Cohort:
 
         def one(patient: Patient, index: int, rng: np.random.Generator) -> tuple[Floats, ...]:
             guide = self._guides[index]
+            # Where the nodes are need not be exact, and exact modes are what costs most.
+            sought = guide.fast is not None
+            modes = self._modes(guide.fast or patient, index, x, draws, sought=sought)
             guide.fast, guide.picks = None, 1
-            modes = self._modes(patient, index, x, draws)
-            nodes = propose(draws, patient, modes, each=_SOLVED, rng=rng, shape=guide.shape)
-            theta = nodes.parameters.reshape(-1, *nodes.parameters.shape[2:])
+            z = nodes_around(modes, each=_SOLVED, rng=rng, shape=guide.shape)
+            theta = parameters_of(draws, patient, modes.expected[:, None], z)[0]
+            theta = theta.reshape(-1, *theta.shape[2:])
             made = fitted_surrogate(theta, patient.solver.ensemble(theta).value)
             if made is None:
                 return ()
             fast = replace(patient, solver=cast("Any", made))
-            z = self._one(fast, index, (near, tried), rng, rng, detail=False)[1]
-            expected = _expected(tried, patient)
-            exact, rough = (log_joint(tried, p, expected, z)[0] for p in (patient, fast))
-            with np.errstate(invalid="ignore"):
-                apart = float(np.std(exact - rough))
+            modes = self._modes(fast, index, near, tried)
+            nodes = propose(tried, fast, modes, each=FEWEST_NODES, rng=rng, shape=guide.shape)
+            exact = log_joint(tried, patient, modes.expected, nodes.z)[0] - nodes.log_density
+            apart, variance = _apart(nodes.log_weight, exact)
             if apart < _NEAR:
                 guide.fast = fast
-                guide.picks = int(np.clip(np.ceil(np.expm1(apart**2) / allowed), 1, _MOST_PICKS))
+                guide.picks = int(np.ceil(np.clip(variance / allowed, 1, _MOST_PICKS)))
             return ()
 
         list(self._map(stage, one))
+
+    def _nodes(self, index: int, *, smooth: bool) -> int:
+        """Nodes of a patient's integral; fewer where they only rank points."""
+        most = int(self.nodes[index])
+        return min(most, self._enough[index]) if smooth and not self.common else most
+
+    def _used(self, index: int, *, rough: bool = False) -> Patient:
+        """The patient, or its stand-in where that is near enough, or only ranks points."""
+        guide = self._guides[index]
+        if guide.fast is None or (guide.picks >= self.nodes[index] and not rough):
+            return self.patients[index]
+        return guide.fast
 
     def _features(self, x: Floats) -> Floats:
         assert self._centre is not None
         return np.concatenate([np.ones((len(x), 1)), x - self._centre], axis=1)
 
-    def _modes(self, patient: Patient, index: int, x: Floats, draws: PopulationDraws) -> Modes:
-        """Conditional modes, begun at those predicted once they have been learnt."""
+    def _modes(
+        self,
+        patient: Patient,
+        index: int,
+        x: Floats,
+        draws: PopulationDraws,
+        *,
+        sought: bool = True,
+    ) -> Modes:
+        """Conditional modes, begun at those predicted once they have been learnt, or just those."""
         lines = self._guides[index].lines
         if lines is None:
             return find_modes(draws, patient)
         start = self._features(x) @ lines
+        if not sought:
+            return find_modes(draws, patient, start=start, steps=0)
         return find_modes(draws, patient, start=start, tolerance=_NEAR_MODE)
 
     def _one(
         self, patient: Patient, index: int, at: tuple[Floats, PopulationDraws],
-        shifts: np.random.Generator, rng: np.random.Generator, *, detail: bool,
+        rng: np.random.Generator, *, detail: bool, smooth: bool,
     ) -> tuple[Floats, ...]:  # fmt: skip
         x, draws = at
         guide = self._guides[index]
         modes = self._modes(patient, index, x, draws)
+        shared = smooth or self.common
         nodes = propose(
-            draws, patient, modes, each=int(self.nodes[index]), rng=shifts, shape=guide.shape,
-            common=self.common,
+            draws, patient, modes, each=self._nodes(index, smooth=smooth),
+            rng=np.random.default_rng([self.seed, index, guide.shift]) if shared else rng,
+            shape=guide.shape, common=shared,
         )  # fmt: skip
-        chosen, total = _picked(nodes.log_weight, guide.picks, rng)
+        many = 1 if patient is self.patients[index] else guide.picks
+        log_weight = _tamed(modes, nodes) if smooth else nodes.log_weight
+        chosen, total = _picked(log_weight, many, rng)
         marginal = total - np.log(nodes.log_weight.shape[1])
         picks = np.take_along_axis(nodes.z, chosen[..., None], axis=1)
         if not detail:
@@ -315,10 +411,16 @@ class Cohort:
         return marginal, picks, modes.z, relative, np.einsum("sj,sjk->sk", weight, y), second
 
     def _each(
-        self, x: Floats, stage: int, one: Callable[..., tuple[Floats, ...]]
+        self,
+        x: Floats,
+        stage: int,
+        one: Callable[..., tuple[Floats, ...]],
+        *,
+        rough: bool,
+        smooth: bool,
     ) -> Iterator[tuple[Floats, ...]]:
         """``one`` of every patient, over parts of the points, joined."""
-        sizes = [self._at_a_time(index) for index in range(len(self.patients))]
+        sizes = [self._at_a_time(index, smooth=smooth) for index in range(len(self.patients))]
         parts = {
             size: [
                 (x[k : k + size], self.coordinates.draws(x[k : k + size]))
@@ -328,19 +430,18 @@ class Cohort:
         }
 
         def whole(patient: Patient, index: int, rng: np.random.Generator) -> tuple[Floats, ...]:
-            found, used = [], self._guides[index].fast or patient
+            found, used = [], self._used(index, rough=rough)
             for piece in parts[sizes[index]]:
-                shifts = np.random.default_rng([self.seed, index]) if self.common else rng
-                found.append(one(used, index, piece, shifts, rng))
+                found.append(one(used, index, piece, rng))
             return tuple(np.concatenate(columns) for columns in zip(*found, strict=True))
 
         return self._map(stage, whole)
 
-    def _at_a_time(self, index: int) -> int:
+    def _at_a_time(self, index: int, *, smooth: bool) -> int:
         """Points integrated at a time."""
         patient = self.patients[index]
         parameters = len(self.coordinates.model.structure.names) * len(patient.occasion)
-        numbers = self.nodes[index] * (len(patient.observed.dv) + parameters)
+        numbers = self._nodes(index, smooth=smooth) * (len(patient.observed.dv) + parameters)
         return max(8, int(2 ** np.floor(np.log2(_NUMBERS / numbers))))
 
     def _map[T](
@@ -371,6 +472,39 @@ def _picked(log_weight: Floats, picks: int, rng: np.random.Generator) -> tuple[I
     with np.errstate(divide="ignore"):
         total = highest[:, 0] + np.log(share[:, -1])
     return chosen.clip(0, log_weight.shape[1] - 1), total
+
+
+def _apart(rough: Floats, exact: Floats) -> tuple[float, float]:
+    """What approximate log weights of nodes (S, J) do to the log of their sum, and to picks.
+
+    The SD of the former's error over the points, and the relative variance of the weight of one
+    node that is picked by its approximate weight.
+    """
+    with np.errstate(all="ignore"):
+        share = np.exp(rough - logsumexp(rough, axis=1, keepdims=True))
+        ratio = np.exp(exact - rough)
+        mean = np.nansum(share * ratio, axis=1)
+        square = np.nansum(share * ratio**2, axis=1)
+        apart, variance = np.std(np.log(mean)), np.mean(np.clip(square / mean**2 - 1, 0, _USELESS))
+    return float(np.nan_to_num(apart, nan=np.inf)), float(np.nan_to_num(variance, nan=np.inf))
+
+
+def _tamed(modes: Modes, nodes: Proposals) -> Floats:
+    """Log weights of nodes (S, J), none far above what is found around the mode.
+
+    Polynomials may promise much far away, and a node that all points share would promise it at all.
+    """
+    k = modes.z.shape[1]
+    if k == 0:
+        return nodes.log_weight
+    factor = np.linalg.cholesky(modes.precision)
+    away = 0.5 * (((nodes.z - modes.z[:, None]) @ factor) ** 2).sum(axis=2)
+    nearest = away.argmin(axis=1)[:, None]
+    peak = np.take_along_axis(nodes.log_weight + nodes.log_density + away, nearest, axis=1)[:, 0]
+    about = peak + 0.5 * k * _LOG_TWO_PI - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+    return np.minimum(
+        nodes.log_weight, np.where(np.isfinite(about), about, np.inf)[:, None] + _MOST
+    )
 
 
 def _shape(first: Floats, second: Floats) -> Shape:

@@ -8,10 +8,11 @@ from os import cpu_count
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from popk.dataset import Dataset
 from popk.errors import SettingError
-from popk.inference.marginal.adapt import Adapted, adapt, refine
+from popk.inference.marginal.adapt import Adapted, adapt
 from popk.inference.marginal.assemble import assembled
 from popk.inference.marginal.chains import independence_chains, pareto_k
 from popk.inference.marginal.cohort import Cohort, Marginals
@@ -93,7 +94,9 @@ class Marginal:
     ) -> tuple[xr.Dataset, xr.Dataset]:
         """Posterior and statistics of the chains, each (chain, draw, …)."""
         try:
-            return self._run(model, dataset, seed=seed, progress=progress)
+            # The patients are what runs side by side; matrices as small as theirs only suffer.
+            with threadpool_limits(1, user_api="blas"):
+                return self._run(model, dataset, seed=seed, progress=progress)
         except _Unsuited as fault:
             if self.otherwise is None:
                 raise SettingError(f"{fault} Sample by NUTS instead.") from None
@@ -127,8 +130,6 @@ class Marginal:
         )  # fmt: skip
         if adapted.share < _LEAST:
             raise _Unsuited(f"Only {100 * adapted.share:.1g} % of independent proposals count.")
-        progress("refining the integrals", 0, 0, 0)
-        noise = refine(cohort, adapted.points)
         x, z, log_posterior, log_weight, made = self._propose(cohort, adapted, rng, progress)
         states, accepted = independence_chains(
             log_weight.reshape(self.chains, -1), warm=_WARM, rng=rng
@@ -146,7 +147,7 @@ class Marginal:
                 "khat": ((), pareto_k(log_weight)),
                 "khat_subject": ("subject", khat),
                 "nodes": ("subject", cohort.nodes),
-                "noise": ((), noise),
+                "noise": ((), adapted.noise),
                 "proposals": ((), made),
                 "approximated": ((), cohort.n_fast),
             },
@@ -172,7 +173,7 @@ class Marginal:
         while done < wanted:
             progress("sampling", done, wanted, 0)
             x = adapted.proposals.draw(_BATCH, rng)
-            rough = cohort.integrate(x, _STAGE + 2 * len(points))
+            rough = cohort.integrate(x, _STAGE + 3 * len(points), smooth=True)
             log_weight = cohort.log_posterior(x, rough) - adapted.proposals.log_density(x)
             log_chance = np.minimum(log_weight - adapted.ceiling, 0.0)
             chosen = np.flatnonzero(np.log(rng.random(_BATCH)) < log_chance)
@@ -181,7 +182,9 @@ class Marginal:
                 raise _Unsuited(f"Only {done} of {made} independent proposals count.")
             done += len(chosen)
             points.append(x[chosen])
-            exact = cohort.correct(x[chosen], rough.taken(chosen), _STAGE + 2 * len(points) - 1)
+            stage = _STAGE + 3 * len(points)
+            unbiased = cohort.integrate(x[chosen], stage - 1)
+            exact = cohort.correct(x[chosen], unbiased, stage - 2)
             kept.append(exact)
             bonus.append(-adapted.proposals.log_density(x[chosen]) - log_chance[chosen])
         progress("sampling", wanted, wanted, 0)

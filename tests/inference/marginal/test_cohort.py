@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from scipy.special import log_ndtr
 
-from popk.individual import find_modes
-from popk.inference.marginal.cohort import Cohort
+from popk.individual import find_modes, propose
+from popk.inference.marginal.cohort import Cohort, _tamed
 from popk.inference.marginal.coordinates import Coordinates
 from popk.model import PopModel
 from popk.statistics import IIV, Fixed, HalfNormal, LogNormal, Normal, Power, Proportional
@@ -386,3 +386,51 @@ def test_polynomials_are_the_same_whatever_the_cores(fits):
 
     for mine, again in zip(run(1), run(2), strict=True):
         np.testing.assert_array_equal(mine, again)
+
+
+def test_modes_are_predicted_around_where_the_search_ended(fits, cohort):
+    x = points(1, sd=0.3)[0]
+    cohort.begin(x, np.full(5, 0.2))
+    near = x + 0.1 * points(6, seed=5, sd=1.0)
+    draws = cohort.coordinates.draws(near)
+    for index, patient in enumerate(cohort.patients):
+        exact = find_modes(draws, patient).z
+        predicted = cohort._features(near) @ cohort._guides[index].lines
+        np.testing.assert_allclose(predicted, exact, atol=0.15)
+
+
+def test_smooth_integrals_are_the_same_whatever_the_stage_and_nearly_right(fits, cohort):
+    x = points(40, sd=0.3)
+    cohort.begin(x.mean(axis=0), np.full(5, 0.3))
+    near = np.vstack([x, points(200, seed=6, sd=0.3)])
+    cohort.learn(near, cohort.integrate(near, 50, detail=True), np.full(240, 1 / 240))
+    first = cohort.integrate(x, 1, smooth=True).log_likelihood
+    np.testing.assert_array_equal(first, cohort.integrate(x, 2, smooth=True).log_likelihood)
+    exact = np.log(exact_marginals(fits, cohort, x))
+    errors = []
+    for shift in range(8):
+        for guide in cohort._guides:
+            guide.shift = shift
+        found = cohort.integrate(x, 1, smooth=True).log_likelihood
+        errors.append((found - exact).std(axis=0))
+    cohort.settle(x)
+    settled = (cohort.integrate(x, 1, smooth=True).log_likelihood - exact).std(axis=0)
+    assert np.all(settled <= np.median(errors, axis=0))
+    assert settled.max() < 0.1
+
+
+def test_no_shared_node_weighs_far_more_than_the_mode_suggests(cohort):
+    x = points(3, sd=0.3)
+    draws = cohort.coordinates.draws(x)
+    patient = cohort.patients[2]
+    modes = find_modes(draws, patient)
+    nodes = propose(draws, patient, modes, each=64, rng=np.random.default_rng(1))
+    np.testing.assert_array_equal(_tamed(modes, nodes), nodes.log_weight)
+    spoilt = nodes.log_weight.copy()
+    far = np.argmax(np.abs(nodes.z[0] - modes.z[0]).sum(axis=1))
+    spoilt[0, far] += 40.0
+    tamed = _tamed(modes, replace(nodes, log_weight=spoilt))
+    # The integral that a normal density around the mode has is off by a little only.
+    assert nodes.log_marginal[0] + 2.0 < tamed[0, far] < nodes.log_marginal[0] + 4.0
+    others = np.arange(64) != far
+    np.testing.assert_array_equal(tamed[:, others], nodes.log_weight[:, others])
