@@ -5,10 +5,10 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check-slow lint format types wheel bench clean
+.PHONY: help demo test check-slow lint format types wheel bench bench-inference clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 # The environment is made anew when what it rests on changes, and counts as made only when the
 # whole installation went through. setuptools goes in first: building without isolation uses the
@@ -52,7 +52,10 @@ wheel: $(READY) ## build the wheel, install it elsewhere and import every module
 bench: $(READY) ## run popk beside its peers; writes benchmarks/RESULTS.md
 	$(PYTHON) benchmarks/bench_peers.py
 
+bench-inference: $(READY) ## fit by popk and by its peers; writes benchmarks/RESULTS_INFERENCE.md
+	$(PYTHON) benchmarks/bench_inference.py
+
 clean: ## remove the environment, caches and results of runs
-	rm -rf benchmarks/peers/*/.venv benchmarks/peers/*/build
+	rm -rf benchmarks/peers/*/.venv benchmarks/peers/*/build benchmarks/inference/build
 	rm -rf .venv build dist popk.egg-info demo-run .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find popk models tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -48,8 +48,8 @@ def write(found, simulated, costs, tuned, versions):
     lines = [
         INTRODUCTION.format(repeats=repeats),
         f"- Date: {datetime.datetime.now(datetime.UTC).date()}",
-        f"- Code: {_commit()}; sources of popk.structure {_source_hash()}",
-        f"- Processor: {_processor()}, {os.cpu_count()} cores; Python {platform.python_version()}",
+        f"- Code: {commit()}; sources of popk.structure {_source_hash()}",
+        f"- Processor: {processor()}, {os.cpu_count()} cores; Python {platform.python_version()}",
         f"- Versions: {_versions(versions)}",
         "- Tolerance of the ODE solvers (absolute: a thousandth of it): "
         f"popk {TOLERANCE:.0e}; of the "
@@ -168,7 +168,7 @@ def _git(*arguments):
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _commit():
+def commit():
     commit = _git("rev-parse", "--short=12", "HEAD")
     if commit is None:
         return "not under git"
@@ -186,7 +186,7 @@ def _source_hash():
     return digest.hexdigest()[:16]
 
 
-def _processor():
+def processor():
     try:
         found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     except OSError:

@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from popk.dataset import DataError, Dataset, read_dataset
-    from popk.diagnostics import PriorCheck, Verdict, check_priors, verdict_of
+    from popk.diagnostics import PriorCheck, Verdict, check_priors, flip_flop, verdict_of
     from popk.errors import PopkError
     from popk.graph import build
     from popk.individual import Trough, decide, individualise
-    from popk.inference import NUTS, Marginal, sample
+    from popk.inference import (
+        MAP,
+        NUTS,
+        SMC,
+        VI,
+        Laplace,
+        Marginal,
+        Pathfinder,
+        Report,
+        Run,
+        resume,
+        sample,
+    )
     from popk.model import Card, ModelError, PopModel
     from popk.nonmem import Imported, NonmemError, from_nonmem
     from popk.prediction import predict
@@ -105,9 +117,12 @@ _HOMES = {
     "popk.graph": ("build",),
     "popk.dataset": ("DataError", "Dataset", "read_dataset"),
     "popk.errors": ("PopkError",),
-    "popk.diagnostics": ("PriorCheck", "Verdict", "check_priors", "verdict_of"),
+    "popk.diagnostics": ("PriorCheck", "Verdict", "check_priors", "flip_flop", "verdict_of"),
     "popk.individual": ("Trough", "decide", "individualise"),
-    "popk.inference": ("NUTS", "Marginal", "sample"),
+    "popk.inference": (
+        "MAP", "NUTS", "SMC", "VI", "Laplace", "Marginal", "Pathfinder", "Report", "Run", "resume",
+        "sample",
+    ),
     "popk.model": ("Card", "ModelError", "PopModel"),
     "popk.nonmem": ("Imported", "NonmemError", "from_nonmem"),
     "popk.prediction": ("predict",),
@@ -178,7 +193,10 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "IIV",
     "IOV",
+    "MAP",
     "NUTS",
+    "SMC",
+    "VI",
     "Additive",
     "Allometry",
     "Autocorrelated",
@@ -214,6 +232,7 @@ __all__ = [
     "Horseshoe",
     "Imported",
     "IndirectResponse",
+    "Laplace",
     "LatentCovariate",
     "Level",
     "Linear",
@@ -235,6 +254,7 @@ __all__ = [
     "ParallelMichaelisMenten",
     "Parameter",
     "ParentMetabolite",
+    "Pathfinder",
     "PopModel",
     "PopkError",
     "Power",
@@ -243,6 +263,8 @@ __all__ = [
     "Proportional",
     "QuasiSteadyState",
     "Regimen",
+    "Report",
+    "Run",
     "Sequential",
     "Shrunk",
     "SigmoidEmax",
@@ -266,6 +288,7 @@ __all__ = [
     "check_priors",
     "decide",
     "flattened",
+    "flip_flop",
     "from_estimate",
     "from_interval",
     "from_nonmem",
@@ -276,6 +299,7 @@ __all__ = [
     "prior_predictive",
     "read_dataset",
     "report",
+    "resume",
     "sample",
     "save",
     "verdict_of",

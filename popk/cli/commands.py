@@ -9,11 +9,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
 from popk.cli.conversion import import_nonmem
+from popk.cli.fitted import FIT, finish, refuse_used, resume
 from popk.cli.models import find_model, list_models
 from popk.cli.options import CommandError, Reading, Sampling, parse_weeks, read
 from popk.cli.output import (
@@ -24,13 +25,11 @@ from popk.cli.output import (
     print_plain,
     print_prior_check,
     print_table,
-    print_verdict,
     track,
 )
 from popk.errors import PopkError
 
 if TYPE_CHECKING:
-    import xarray as xr
     from rich.console import Console
 
     from popk.dataset import Dataset
@@ -38,8 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-_FIT, _MANIFEST, _REPORT = "fit.nc", "manifest.json", "report.html"
+_REPORT = "report.html"
 _ROWS_SHOWN = 20
+_TERMINATED = 143  # 128 + SIGTERM
 _WIDE = 125  # columns of a terminal that holds the whole table of intervals
 
 
@@ -57,6 +57,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(import_nonmem)
+app.command(resume)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 when done, 2 when what was asked cannot be done (one message on stderr), 130 when
-        interrupted.
+        interrupted, 143 when terminated.
     """
     errors = open_console(stderr=True)
     try:
@@ -78,9 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except CycloptsError:
         return 2  # cyclopts has printed it
-    except KeyboardInterrupt:
-        errors.print("Interrupted: no result was written.")
+    except KeyboardInterrupt as end:
+        _print_end(errors, "Interrupted", end)
         return 130
+    except SystemExit as end:
+        if end.code != _TERMINATED:
+            raise
+        _print_end(errors, "Terminated", end)
+        return _TERMINATED
     except (PopkError, OSError) as fault:
         sentence = _sentence(fault)
         if sentence is None:
@@ -189,34 +195,25 @@ def fit(
     data
         Comma-separated event table with NONMEM column names
     out
-        Folder of the run, made if needed; the fit and a manifest are written there
+        Folder of the run, made if needed; draws are written there while they are made, so that an
+        interrupted run can be resumed, then the fit and a manifest
     overwrite
-        Replace the fit that the folder holds
+        Replace the run that the folder holds
     """
     sampling = sampling or Sampling()
-    target = out / _FIT
-    if target.exists() and not overwrite:
-        raise CommandError(
-            f"{out} holds a fit already. Give another folder with --out, or --overwrite to "
-            "replace it."
-        )
+    refuse_used(out, overwrite=overwrite)
     console = open_console()
     chosen = find_model(model)
     dataset = _read_for(chosen, data, reading or Reading(), console)
 
     # Slow to import, and not needed to refuse what was given above.
-    from popk.inference import sample
-    from popk.reporting import parameter_table
-    from popk.storage import save
+    from popk.inference import discard_run, sample
 
     method = sampling.method()
-    out.mkdir(parents=True, exist_ok=True)
-    result = sample(chosen, dataset, method=method, seed=sampling.seed, progress=True)
-    save(result, target)
-    write_manifest(result, out)
-    print_verdict(console, result)
-    print_table(console, parameter_table(result), result)
-    print_plain(console, f"Written: {target} and {out / _MANIFEST}.")
+    if overwrite:
+        discard_run(out)
+    result = sample(chosen, dataset, method=method, seed=sampling.seed, progress=True, run=out)
+    finish(console, result, out)
 
 
 @app.command
@@ -316,7 +313,7 @@ def report(run: Path, *, out: Path | None = None, title: str | None = None) -> N
         for what in ("model", "data"):
             if tree.attrs[f"fit_{what}_hash"] != fitted.attrs[f"{what}_hash"]:
                 raise CommandError(
-                    f"{path} was made from another fit than {run / _FIT}: the {what} differs. "
+                    f"{path} was made from another fit than {run / FIT}: the {what} differs. "
                     "Run popk individualise again, or move the file away."
                 )
     trees = sorted(advice.values(), key=lambda tree: float(tree.attrs["target"]))
@@ -336,6 +333,12 @@ def demo(*, out: Path = Path("demo-run")) -> None:
     from popk.demo import run
 
     run(out, open_console())
+
+
+def _print_end(errors: Console, word: str, end: BaseException) -> None:
+    """Say what ended the command, and what its run's folder noted on how to go on."""
+    notes = " ".join(getattr(end, "__notes__", ())) or "No result was written."
+    errors.print(f"{word}. {notes}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _sentence(fault: Exception) -> str | None:
@@ -362,21 +365,7 @@ def _read_for(model: PopModel, data: str, reading: Reading, console: Console) ->
 
 
 def _fit_file(run: Path) -> Path:
-    path = run / _FIT
+    path = run / FIT
     if not path.is_file():
-        raise CommandError(f"{run} holds no fit ({_FIT}). Make one with popk fit … --out {run}.")
+        raise CommandError(f"{run} holds no fit ({FIT}). Make one with popk fit … --out {run}.")
     return path
-
-
-def write_manifest(fitted: xr.DataTree, out: Path) -> None:
-    from popk.storage import checksum, write_atomically
-
-    attrs = fitted.attrs
-    plain = ("kind", "popk_version", "created", "model_name", "model_hash", "data_hash")
-    content: dict[str, Any] = {name: str(attrs[name]) for name in plain}
-    content["seed"] = int(attrs["seed"])
-    for name in ("method", "units", "versions", "verdict"):
-        content[name] = json.loads(attrs[name])
-    content["sha256"] = {_FIT: checksum(out / _FIT)}
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(out / _MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))

@@ -13,7 +13,7 @@ from popk.errors import PopkError, SettingError
 
 if TYPE_CHECKING:
     from popk.dataset import Dataset
-    from popk.inference import NUTS, Marginal
+    from popk.inference import Method
 
 __all__ = ["CommandError", "Reading", "Sampling", "parse_units", "parse_weeks", "read"]
 
@@ -67,10 +67,12 @@ class Sampling:
 
     seed: Annotated[int, Parameter(help="Seed of the random numbers")] = 1
     by: Annotated[
-        Literal["marginal", "nuts"],
+        Literal["marginal", "nuts", "smc", "laplace", "pathfinder", "vi", "map"],
         Parameter(
             help="marginal: the population parameters alone, each subject's random effects "
-            "integrated out; nuts: everything jointly, by the No-U-Turn sampler"
+            "integrated out; nuts: everything jointly, by the No-U-Turn sampler; smc: as marginal, "
+            "by particles from the prior, for several modes; laplace, pathfinder, vi: "
+            "approximations; map: the mode alone, which is no final result"
         ),
     ] = "marginal"
     draws: Annotated[int | None, Parameter(help="Draws per chain that are kept")] = None
@@ -79,26 +81,37 @@ class Sampling:
     )
     chains: Annotated[int | None, Parameter(help="Number of chains")] = None
 
-    def method(self) -> Marginal | NUTS:
-        """The sampler with these settings.
+    def method(self) -> Method:
+        """The method with these settings.
 
         Raises
         ------
         SettingError
-            When a setting is out of its range, or the sampler does not have it.
+            When a setting is out of its range, or the method does not have it.
         """
-        from popk.inference import NUTS, Marginal
+        from popk.inference import MAP, NUTS, SMC, VI, Laplace, Marginal, Pathfinder
 
         given = {name: getattr(self, name) for name in ("draws", "tune", "chains")}
         set_ = {name: value for name, value in given.items() if value is not None}
-        if self.by == "nuts":
-            return NUTS(**set_)
-        if "tune" in set_:
+        if "tune" in set_ and self.by != "nuts":
             raise SettingError(
-                f"--tune {self.tune} was given, which the marginal sampler does not have: it "
-                "adapts in rounds of its own. Leave it out, or sample with --by nuts."
+                f"--tune {self.tune} was given, which --by {self.by} does not have: it adapts by "
+                "itself. Leave it out, or sample with --by nuts."
             )
-        return Marginal(**set_)
+        if self.by == "map" and set_:
+            raise SettingError(
+                f"--{next(iter(set_))} was given, which --by map does not have: it finds one "
+                "point. Leave it out, or sample with --by marginal."
+            )
+        if self.by == "smc" and "draws" in set_:
+            set_["particles"] = set_.pop("draws")
+        if self.by in {"laplace", "pathfinder", "vi"} and "draws" in set_:
+            set_["proposals"] = max(100, 2 * set_["draws"])
+        method: type[Method] = {
+            "marginal": Marginal, "nuts": NUTS, "smc": SMC, "laplace": Laplace,
+            "pathfinder": Pathfinder, "vi": VI, "map": MAP,
+        }[self.by]  # fmt: skip
+        return method(**set_)
 
 
 def read(

@@ -14,7 +14,7 @@ from popk.dataset import Dataset, read_dataset
 from popk.demo.summary import summarise
 from popk.diagnostics import verdict_of
 from popk.individual import Trough, decide, individualise
-from popk.inference import NUTS, sample, terminal_progress
+from popk.inference import NUTS, Report, sample, terminal_progress
 from popk.model import PopModel
 from popk.reporting import report
 from popk.storage import save
@@ -101,7 +101,9 @@ def _individualise(
             probability=PROBABILITY,
             weeks=WEEKS,
             seed=SEED,
-            progress=lambda done, total: progress(f"individualising {who}", done, total, 0),
+            progress=lambda done, total: progress(
+                Report(stage=f"individualising {who}", done=done, total=total)
+            ),
         )
     others = [
         decide(advice, target=Trough(target, "mg/L"), probability=PROBABILITY)

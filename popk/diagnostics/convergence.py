@@ -10,6 +10,8 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from popk.diagnostics.method import method_failures, notes_on_method
+
 __all__ = ["RHAT_LIMIT", "Verdict", "convergence_table", "judge", "verdict_of"]
 
 type Floats = NDArray[np.float64]
@@ -20,6 +22,9 @@ RHAT_LIMIT = 1.01
 ESS_LIMIT = 400
 EBFMI_LIMIT = 0.2
 KHAT_LIMIT = 0.7
+DISTANCE_LIMIT = 0.1  # of a mode that was found from the true one, in posterior SDs
+_FIGURES = ("rhat_max", "ess_bulk_min", "ess_tail_min")  # NaN where there is none
+_BLOCK = 4_000_000  # draws of a variable that are looked at at a time
 TAILS = (0.05, 0.95)  # the quantiles whose ESS is that of the tails
 
 
@@ -31,7 +36,13 @@ class Verdict:
     limit, and what to do. Figures that the method does not have are None: E-BFMI (and divergences
     zero) where there are no trajectories; ``khat``, the Pareto k-hat of independent proposals'
     weights, and ``khat_subject_max``, the largest of a subject's integral over its random effects,
-    where nothing was proposed independently or integrated.
+    where nothing was proposed independently or integrated. The latter is minus infinity where
+    there were no random effects.
+
+    ``kind`` is ``"draws"`` of the posterior, an ``"approximation"`` of it, which ``converged`` says
+    may be used, or a ``"point"``, which is never ``converged``; ``basis`` says in a sentence what
+    the latter two are. ``notes`` are sentences on what the posterior rests on: none of them is a
+    failure of the sampling.
     """
 
     converged: bool
@@ -49,39 +60,72 @@ class Verdict:
     khat: float | None = None
     khat_subject_max: float | None = None
     khat_subject_worst: str = ""
+    kind: str = "draws"
+    basis: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a word or a few."""
+        if self.kind == "point":
+            return "A point, not a posterior"
+        if not self.converged:
+            return "NOT CONVERGED"
+        return "Approximate, may be used" if self.kind == "approximation" else "Converged"
 
     def __str__(self) -> str:
+        lines = [self._first_line, *(f"  - {failure}" for failure in self.failures)]
+        if self.kind == "approximation":
+            lines.append(f"  {self.basis}")
+        return "\n".join(lines + [f"  Note: {note}" for note in self.notes])
+
+    @property
+    def _first_line(self) -> str:
+        if self.kind == "point":
+            return f"{self.headline}, these are not final results: {self.basis}."
         figures = (
             f"{self.n_chains} chains x {self.n_draws} draws; R-hat <= {self.rhat_max:.3f} "
             f"({self.rhat_worst}); ESS bulk >= {self.ess_bulk_min:.0f} ({self.ess_bulk_worst}), "
-            f"tail >= {self.ess_tail_min:.0f} ({self.ess_tail_worst}); {self._of_method}"
+            f"tail >= {self.ess_tail_min:.0f} ({self.ess_tail_worst})"
         )
-        if self.converged:
-            return f"Converged: {figures}."
-        lines = [f"NOT CONVERGED, these are not final results: {figures}."]
-        return "\n".join(lines + [f"  - {failure}" for failure in self.failures])
+        figures = "; ".join([figures, *self._of_method])
+        warning = "" if self.converged else ", these are not final results"
+        return f"{self.headline}{warning}: {figures}."
 
     @property
-    def _of_method(self) -> str:
+    def _of_method(self) -> list[str]:
         found = []
         if self.ebfmi_min is not None:
             found.append(f"{self.divergences} divergences; E-BFMI >= {self.ebfmi_min:.2f}")
         if self.khat is not None:
-            found.append(
-                f"Pareto k-hat of the proposals {self.khat:.2f}, of the subjects' integrals <= "
-                f"{self.khat_subject_max:.2f} ({self.khat_subject_worst})"
+            found.append(f"Pareto k-hat of the proposals {self.khat:.2f}")
+        # Minus infinity where no subject has a random effect to integrate over.
+        if self.khat_subject_max is not None and self.khat_subject_max > -np.inf:
+            integrals = (
+                f"of the subjects' integrals <= {self.khat_subject_max:.2f} "
+                f"({self.khat_subject_worst})"
             )
-        return "; ".join(found)
+            if self.khat is None:
+                found.append(f"Pareto k-hat {integrals}")
+            else:
+                found[-1] += f", {integrals}"
+        return found
 
     def to_json(self) -> str:
         """As JSON, for the attributes of a fit."""
-        return json.dumps(asdict(self))
+        content = asdict(self)
+        for name in _FIGURES:  # JSON has no NaN
+            content[name] = None if np.isnan(content[name]) else content[name]
+        return json.dumps(content)
 
     @classmethod
     def from_json(cls, text: str) -> Verdict:
         """The verdict that `to_json` wrote."""
         content = json.loads(text)
-        content["failures"] = tuple(content["failures"])
+        for name in ("failures", "notes"):
+            content[name] = tuple(content.get(name, ()))
+        for name in _FIGURES:
+            content[name] = float("nan") if content[name] is None else content[name]
         return cls(**content)
 
 
@@ -105,21 +149,26 @@ def convergence_table(sampled: xr.Dataset) -> xr.Dataset:
     have NaN, and so has R-hat where there is one chain.
     """
     names: list[str] = []
-    parts: list[Floats] = []
+    figures: dict[str, list[Floats]] = {"rhat": [], "ess_bulk": [], "ess_tail": []}
     for name in sampled.data_vars:
         inner = [dim for dim in sampled[name].dims if dim not in ("chain", "draw")]
-        values = sampled[name].transpose(*inner, "chain", "draw").values.astype(float)
-        parts.append(values.reshape(-1, *values.shape[-2:]))
+        values = sampled[name].transpose(*inner, "chain", "draw").values
         labels = [sampled[name][dim].values for dim in inner]
+        every = []
         for index in np.ndindex(*(len(label) for label in labels)):
             where = ", ".join(str(label[k]) for label, k in zip(labels, index, strict=True))
-            names.append(f"{name}[{where}]" if where else str(name))
-    draws = np.concatenate(parts)
-    moving = np.flatnonzero(~(draws == draws[:, :1, :1]).all(axis=(1, 2)))
-    draws = draws[moving]
+            every.append(f"{name}[{where}]" if where else str(name))
+        # A few at a time: every step of the figures makes copies of all the draws it is given.
+        for indices in np.array_split(np.arange(len(every)), 1 + values.size // _BLOCK):
+            where_in = np.unravel_index(indices, values.shape[:-2]) if inner else (None,)
+            draws = values[where_in].astype(float)
+            moving = np.flatnonzero(~(draws == draws[:, :1, :1]).all(axis=(1, 2)))
+            names += [every[indices[k]] for k in moving]
+            for key, found in _figures(draws[moving]).items():
+                figures[key].append(found)
     return xr.Dataset(
-        {key: ("quantity", value) for key, value in _figures(draws).items()},
-        coords={"quantity": [names[k] for k in moving]},
+        {key: ("quantity", np.concatenate([[], *parts])) for key, parts in figures.items()},
+        coords={"quantity": names},
     )
 
 
@@ -145,7 +194,7 @@ def _figures(draws: Floats) -> dict[str, Floats]:
     return found
 
 
-def judge(table: xr.Dataset, sample_stats: xr.Dataset) -> Verdict:
+def judge(table: xr.Dataset, sample_stats: xr.Dataset, *, notes: tuple[str, ...] = ()) -> Verdict:
     """The verdict on a sampled posterior.
 
     Parameters
@@ -154,22 +203,28 @@ def judge(table: xr.Dataset, sample_stats: xr.Dataset) -> Verdict:
         From `convergence_table`, over ALL sampled quantities.
     sample_stats
         Of the sampler: ``diverging`` and ``energy`` (chain, draw); or ``khat``, and
-        ``khat_subject`` (subject).
+        ``khat_subject`` (subject); or ``log_evidence`` (chain). Of a method that gives something
+        else than draws of the posterior, the attribute ``approximation`` or ``point`` says what.
+    notes
+        Sentences for a reader, see `Verdict`.
     """
     chains, draws = sample_stats.sizes["chain"], sample_stats.sizes["draw"]
     worst_rhat = _worst(table, "rhat", largest=True)
     worst_bulk, worst_tail = (_worst(table, f"ess_{k}", largest=False) for k in ("bulk", "tail"))
     divergences, ebfmi = _trajectories(sample_stats)
     khat, own = _weights(sample_stats)
-    failures = []
-    if not table.sizes["quantity"]:
+    kind, basis = _kind(sample_stats)
+    failures: list[str] = []
+    if kind == "point":
+        failures += _point_failures(sample_stats, basis)
+    elif not table.sizes["quantity"]:
         failures.append("There was nothing to sample: every parameter has a fixed value.")
     else:
         failures += _quantity_failures(worst_rhat, worst_bulk, worst_tail, chains=chains)
     if ebfmi is not None:
         failures += _trajectory_failures(divergences, ebfmi)
-    if khat is not None:
-        failures += _weight_failures(khat, own)
+    limit = float(sample_stats.attrs.get("khat_limit", KHAT_LIMIT))
+    failures += _weight_failures(khat, own, limit) + method_failures(sample_stats)
     return Verdict(
         converged=not failures,
         failures=tuple(failures),
@@ -184,9 +239,39 @@ def judge(table: xr.Dataset, sample_stats: xr.Dataset) -> Verdict:
         n_chains=chains,
         n_draws=draws,
         khat=khat,
-        khat_subject_max=None if khat is None else own[1],
+        khat_subject_max=own[1],
         khat_subject_worst=own[0],
+        kind=kind,
+        basis=basis,
+        notes=(*notes_on_method(sample_stats), *notes),
     )
+
+
+def _kind(stats: xr.Dataset) -> tuple[str, str]:
+    """What the draws are, and in words where they are not those of the posterior."""
+    for kind in ("point", "approximation"):
+        if kind in stats.attrs:
+            return kind, str(stats.attrs[kind])
+    return "draws", ""
+
+
+def _point_failures(stats: xr.Dataset, basis: str) -> list[str]:
+    failures = [
+        f"This is {basis}: it has no uncertainty, and neither have predictions and advice made "
+        "from it. Sample by Marginal for results, or by Laplace for a quick approximation."
+    ]
+    if not float(stats["distance"]) < DISTANCE_LIMIT:
+        failures.append(
+            f"The mode was not reached: it may be {float(stats['distance']):.2g} posterior SDs "
+            f"away, not below {DISTANCE_LIMIT:g}. Inform the parameters that the data do not "
+            "identify, or sample by Marginal."
+        )
+    if not np.isfinite(stats["standard_error"].values).all():
+        failures.append(
+            "There are no standard errors: the curvature is not that of a mode. Inform the "
+            "parameters that the data do not identify."
+        )
+    return failures
 
 
 def _trajectories(stats: xr.Dataset) -> tuple[int, float | None]:
@@ -212,24 +297,25 @@ def _trajectory_failures(divergences: int, ebfmi: float) -> list[str]:
     return failures
 
 
-def _weights(stats: xr.Dataset) -> tuple[float | None, tuple[str, float]]:
+def _weights(stats: xr.Dataset) -> tuple[float | None, tuple[str, float | None]]:
     """k-hat of the proposals, and the worst subject's with its ID; None where there are none."""
-    if "khat" not in stats:
-        return None, ("", float("nan"))
+    khat = float(stats["khat"]) if "khat" in stats else None
+    if "khat_subject" not in stats:
+        return khat, ("", None)
     own = stats["khat_subject"]
     worst = int(np.argmax(own.values))
-    return float(stats["khat"]), (str(own["subject"].values[worst]), float(own.values[worst]))
+    return khat, (str(own["subject"].values[worst]), float(own.values[worst]))
 
 
-def _weight_failures(khat: float, own: tuple[str, float]) -> list[str]:
+def _weight_failures(khat: float | None, own: tuple[str, float | None], limit: float) -> list[str]:
     failures = []
-    if khat >= KHAT_LIMIT:
+    if khat is not None and not khat < limit:
         failures.append(
-            f"Pareto k-hat of the proposals is {khat:.2f}, not below {KHAT_LIMIT}: they miss part "
-            "of the posterior. Sample by NUTS, or inform the parameters that the data do not "
-            "identify."
+            f"Pareto k-hat of the proposals is {khat:.2f}, not below {limit:g}: they miss part "
+            "of the posterior. Sample by Marginal or NUTS, or inform the parameters that the data "
+            "do not identify."
         )
-    if own[1] >= KHAT_LIMIT:
+    if own[1] is not None and not own[1] < KHAT_LIMIT:
         failures.append(
             f"Pareto k-hat of the integral over the random effects of subject {own[0]} is "
             f"{own[1]:.2f}, not below {KHAT_LIMIT}: its likelihood is not to be trusted. Check its "

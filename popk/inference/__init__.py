@@ -1,8 +1,34 @@
 """Sampling the posterior: one verb, the method an object."""
 
-from popk.inference.fit import sample
+from popk.inference.display import terminal_progress
+from popk.inference.fit import resume, sample
+from popk.inference.laplace import Laplace
+from popk.inference.map import MAP
 from popk.inference.marginal import Marginal
+from popk.inference.method import Method
 from popk.inference.nuts import NUTS
-from popk.inference.progress import terminal_progress
+from popk.inference.pathfinder import Pathfinder
+from popk.inference.progress import ChainReport, Report
+from popk.inference.runs import Run, Terminated, discard_run, state_of
+from popk.inference.smc import SMC
+from popk.inference.vi import VI
 
-__all__ = ["NUTS", "Marginal", "sample", "terminal_progress"]
+__all__ = [
+    "MAP",
+    "NUTS",
+    "SMC",
+    "VI",
+    "ChainReport",
+    "Laplace",
+    "Marginal",
+    "Method",
+    "Pathfinder",
+    "Report",
+    "Run",
+    "Terminated",
+    "discard_run",
+    "resume",
+    "sample",
+    "state_of",
+    "terminal_progress",
+]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from os import PathLike
 
 import numpy as np
 import xarray as xr
@@ -14,28 +14,48 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset
 from popk.design import Design, check_fit
-from popk.diagnostics import convergence_table, judge
+from popk.diagnostics import (
+    convergence_table,
+    flip_flop_in,
+    identifiability,
+    judge,
+    notes_on_flip_flop,
+    weak_directions,
+)
 from popk.individual import find_modes, patients_of, propose
 from popk.inference.classes import LABELS, with_labels
+from popk.inference.described import describe, population_of
 from popk.inference.marginal import Marginal
-from popk.inference.nuts import NUTS, Progress
-from popk.inference.progress import silent, terminal_progress
+from popk.inference.method import Method, as_values, from_values
+from popk.inference.needs import check_room
+from popk.inference.progress import Listener, Progress, shown
+from popk.inference.runs import (
+    NOWHERE,
+    Description,
+    OpenRun,
+    Run,
+    Store,
+    begin_or_go_on,
+    environment,
+    go_on,
+    versions,
+)
 from popk.latent import latent_of
-from popk.model import PopModel, PopulationParameter
+from popk.model import PopModel
 from popk.observations import observations, readings
 from popk.population import PopulationDraws, check_seed, effects_of, thinned
 from popk.prediction import labels_of, output_names, simulate_rows, units_of_outputs
-from popk.statistics import NUMPY, Coefficient, DerivedShare
+from popk.statistics import NUMPY
 
-__all__ = ["sample"]
+__all__ = ["resume", "sample"]
 
 type Floats = NDArray[np.float64]
-type Method = NUTS | Marginal
 
 _PREDICTED = 400  # draws for which observations are simulated
+_PRIOR_OF_A_POINT = 1000  # draws
 _MARGINAL = 400  # draws for which each subject's random effects are integrated out
+_BLOCK = 500_000  # subjects' records times draws that are predicted at a time
 _EACH = 12  # proposals per subject and draw for that integral
-_VERSIONS = ("popk", "pymc", "pytensor", "nutpie", "numba", "numpy", "xarray", "arviz-stats")
 
 
 def sample(
@@ -44,9 +64,12 @@ def sample(
     method: Method | None = None,
     *,
     seed: int,
-    progress: bool | Progress = True,
+    progress: bool | Listener = True,
+    run: str | PathLike[str] | Run | None = None,
 ) -> xr.DataTree:
     """Sample the posterior of a population model.
+
+    The same seed gives the same draws on the same machine, whatever the number of cores.
 
     Parameters
     ----------
@@ -55,12 +78,18 @@ def sample(
     dataset
         The data, in the model's units.
     method
-        How to sample: `Marginal` or `NUTS`; `Marginal()` if None.
+        How to sample: `Marginal`, `NUTS` or `SMC`; approximately, by `Laplace`, `Pathfinder` or
+        `VI`; or `MAP` for the mode alone, as one draw. `Marginal()` if None.
     seed
         Seed of all random numbers.
     progress
-        Show progress in the terminal (True), not at all (False), or call a function with the stage,
-        what is done of it, its total, and the divergences so far.
+        Show progress in the terminal or notebook (True), not at all (False), or call a function
+        with each `popk.inference.Report`.
+    run
+        Folder to write the run to while it is sampled: model, data, settings, versions and machine,
+        draws, in the end the fit and its verdict. Interrupted however it may be, it is continued by
+        `popk.resume`, or by the same call again, which gives the fit where it has been finished.
+        Draws are the same with and without it.
 
     Returns
     -------
@@ -84,34 +113,89 @@ def sample(
       of its covariates is missing) integrated out and its class summed out, given the covariates
       that were measured and the effects of further levels (sites), for thinned draws: the one for
       leaving patients out;
-    - ``sample_stats``, ``convergence`` (R-hat and ESS of every quantity) and ``data``;
+    - ``sample_stats``, ``convergence`` (R-hat and ESS of every quantity), ``identifiability``
+      (posterior SDs over the prior's, and correlations) and ``data``;
 
-    and in ``attrs`` the model, its hash, the data's hash, seed, method, versions and the verdict.
+    and in ``attrs`` the model, its hash, the data's hash, seed, method, versions, environment, the
+    verdict, and ``resumed``, where the run went on after interruptions.
 
     Raises
     ------
     DataError, ModelError, SettingError
         When the data do not fit the model, or the seed makes no sense.
+    StorageError
+        When the folder holds another run, is in use or damaged, or its disk is full or too small.
     """
-    began = time.perf_counter()
     check_seed(seed)
     method = Marginal() if method is None else method
-    if callable(progress):
-        return _sample(model, dataset, method, seed, progress, began)
-    with terminal_progress() if progress else silent() as report:
-        return _sample(model, dataset, method, seed, report, began)
+    design = check_fit(model, dataset)
+    description = Description(model, dataset, as_values(method), seed)
+    with shown(progress) as report:
+        if run is None:
+            check_room(model, design, method, report)
+            return _sample(description, method, design, report, NOWHERE)
+        run = run if isinstance(run, Run) else Run(run)
+        with begin_or_go_on(run, description, report) as opened:
+            return _completed(opened, method, report)
+
+
+def resume(run: str | PathLike[str] | Run, *, progress: bool | Listener = True) -> xr.DataTree:
+    """Continue a run that was interrupted, or give the fit of one that was finished.
+
+    Nothing but what was drawn after the last chunk is drawn again. By `Marginal` the posterior is
+    the same to the bit as without the interruption (on the same machine, with the same versions).
+    By `NUTS` it is the same posterior, but not the same draws: each chain goes on from its last
+    stored draw after half as much tuning, which is not kept; ``attrs["resumed"]`` says where. The
+    other methods store nothing before the fit: they begin again from the seed, and give the same.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    progress
+        As for `sample`.
+
+    Returns
+    -------
+    As `sample`.
+
+    Raises
+    ------
+    StorageError
+        When there is no run in the folder, it is in use or damaged, or the disk is full.
+    """
+    with shown(progress) as report:
+        run = run if isinstance(run, Run) else Run(run)
+        with go_on(run, report) as opened:
+            return _completed(opened, from_values(opened.description.method), report)
+
+
+def _completed(run: OpenRun, method: Method, progress: Progress) -> xr.DataTree:
+    """The fit of a run: read where it is finished, else sampled to its end and written."""
+    fit = run.fit()
+    if fit is not None:
+        progress(f"the run in {run.folder} is finished: its fit is read")
+        return fit
+    described = run.description
+    design = check_fit(described.model, described.dataset)
+    check_room(described.model, design, method, progress, folder=run.folder)
+    fit = _sample(described, method, design, progress, run.store)
+    fit.attrs["resumed"] = json.dumps(run.resumed)
+    run.finish(fit)
+    return fit
 
 
 def _sample(
-    model: PopModel, dataset: Dataset, method: Method, seed: int, progress: Progress, began: float
+    described: Description, method: Method, design: Design, progress: Progress, store: Store
 ) -> xr.DataTree:
-    design = check_fit(model, dataset)
+    began = time.perf_counter()
+    model, dataset, seed = described.model, described.dataset, described.seed
     seeds = np.random.SeedSequence(seed).spawn(4)
-    posterior, stats = method.run(model, dataset, seed=seed, progress=progress)
+    posterior, stats = method.run(model, dataset, seed=seed, progress=progress, store=store)
     sampled = time.perf_counter()
-    progress("checking convergence", 0, 0, 0)
+    progress("checking convergence")
     posterior = with_labels(posterior, model, dataset, design, np.random.default_rng(seeds[3]))
-    posterior = _described(model, posterior, design)
+    posterior = describe(model, posterior, design)
     fit = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
     fit.attrs = _provenance(model, dataset, method, seed)
     fit.attrs["method_note"] = stats.attrs.get("instead", "")
@@ -119,76 +203,26 @@ def _sample(
     fit["data"] = xr.DataTree(dataset.to_xarray())
     for name, group in _observation_groups(fit, dataset, design, seeds[1]).items():
         fit[name] = xr.DataTree(group)
-    progress("integrating out the random effects", 0, 0, 0)
+    progress("integrating out the random effects")
     marginal = _log_likelihood_subject(fit, dataset, np.random.default_rng(seeds[2]))
     fit["log_likelihood_subject"] = xr.DataTree(marginal)
     table = convergence_table(posterior.drop_vars(LABELS, errors="ignore"))
     fit["convergence"] = xr.DataTree(table)
-    fit.attrs["verdict"] = judge(table, stats).to_json()
+    known = stats["covariance_score"].values if "covariance_score" in stats else None
+    identified = identifiability(model, posterior, known)
+    fit["identifiability"] = xr.DataTree(identified)
+    notes = weak_directions(identified)
+    if known is None:  # a point has no probabilities
+        notes += notes_on_flip_flop(flip_flop_in(model, posterior))
+    fit.attrs["verdict"] = judge(table, stats, notes=notes).to_json()
     fit.attrs["seconds_sampling"] = sampled - began
     fit.attrs["seconds_total"] = time.perf_counter() - began
     return fit
 
 
-def _described(model: PopModel, posterior: xr.Dataset, design: Design) -> xr.Dataset:
-    """The variables that have a meaning, in order, with units."""
-    described = _population(model)
-    names = [p.name for p in described]
-    groups = [level.effects_name for level in model.levels]
-    others = (*groups, "eta", "kappa", "latent_covariates", "parameters", *LABELS)
-    kept = posterior[[*names, *(name for name in others if name in posterior)]]
-    dims = set().union(*(kept[name].dims for name in kept.data_vars))
-    kept = kept.drop_vars([coord for coord in kept.coords if coord not in dims])
-    for parameter in described:
-        kept[parameter.name].attrs = {"units": parameter.unit, "long_name": parameter.meaning}
-    units = {p.name: model.units.of(p.dimension) for p in model.structure.parameters}
-    which = "individual parameters" + (" at the first record" if design.varies else "")
-    kept["parameters"].attrs = {"units": json.dumps(units), "long_name": which}
-    if "eta" in kept:
-        where = "on the parameters' scales"
-        kept["eta"].attrs = {"units": "1", "long_name": f"random effects {where}"}
-    if "kappa" in kept:
-        kept["kappa"].attrs = {"units": "1", "long_name": f"random effects of occasions {where}"}
-        owner = kept["subject"].values[design.occasion_subject]
-        kept = kept.assign_coords(
-            occasion_subject=("occasion", owner),
-            occasion_number=("occasion", design.occasion_number),
-        )
-    for level in model.levels:
-        of_effects = {name: model.units_on_scale(name) for name in level.effects}
-        kept[level.effects_name].attrs = {
-            "units": json.dumps(of_effects),
-            "long_name": f"random effects {level.between} on the parameters' scales",
-        }
-    if "latent_covariates" in kept:
-        kept = _latent_described(model, kept, design)
-    kept.attrs = {"population": json.dumps(names)}
-    return kept
-
-
-def _latent_described(model: PopModel, kept: xr.Dataset, design: Design) -> xr.Dataset:
-    """With the covariate and the subject of each value, and the unit of each covariate."""
-    names, positions = zip(*design.missing, strict=True)
-    units = {name: model.units.covariate(name) or "1" for name in dict.fromkeys(names)}
-    kept["latent_covariates"].attrs = {
-        "units": json.dumps(units),
-        "long_name": "covariates that were not measured",
-    }
-    return kept.assign_coords(
-        missing_covariate=("missing", list(names)),
-        missing_subject=("missing", kept["subject"].values[list(positions)]),
-    )
-
-
-def _population(model: PopModel) -> list[PopulationParameter | Coefficient | DerivedShare]:
-    """The population parameters and what follows from them, in the order of tables."""
-    return [*model.parameters, *model.derived]
-
-
 def _provenance(
     model: PopModel, dataset: Dataset, method: Method, seed: int
 ) -> dict[str, str | int | float]:
-    versions = {name: version(name) for name in _VERSIONS if name != "popk"}
     return {
         "kind": "popk fit",
         "popk_version": version("popk"),
@@ -199,14 +233,18 @@ def _provenance(
         "data_hash": dataset.fingerprint,
         "subject_hashes": json.dumps(dict(dataset.subject_fingerprints)),
         "seed": seed,
-        "method": json.dumps({"name": type(method).__name__, **asdict(method)}),
+        "method": json.dumps(as_values(method)),
         "units": json.dumps(dataset.units.to_dict()),
-        "versions": json.dumps({"popk": version("popk"), **versions}),
+        "versions": json.dumps(versions()),
+        "environment": json.dumps(environment()),
+        "resumed": "[]",
     }
 
 
 def _prior(model: PopModel, rng: np.random.Generator, posterior: xr.Dataset) -> xr.Dataset:
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    if shape == (1, 1):  # a point, whose prior is a distribution all the same
+        shape = (1, _PRIOR_OF_A_POINT)
     values = PopulationDraws.from_prior(model, shape[0] * shape[1], rng).values
     derived = {c.name: np.asarray(c.value(values, NUMPY)) for c in model.derived}
     return xr.Dataset(
@@ -216,7 +254,7 @@ def _prior(model: PopModel, rng: np.random.Generator, posterior: xr.Dataset) -> 
                 {**values, **derived}[p.name].reshape(shape),
                 {"units": p.unit, "long_name": p.meaning},
             )
-            for p in _population(model)
+            for p in population_of(model)
         },
         coords={"chain": np.arange(shape[0]), "draw": np.arange(shape[1])},
     )
@@ -250,15 +288,12 @@ def _observation_groups(
     missing = [(one.covariate, dataset.subjects[one.subject]) for one in design.missing]
     latent = latent_of(fit["posterior"].to_dataset(), missing, thinned(fit, None))
     labels = labels_of(fit, dataset.subjects, thinned(fit, None))
-    theta = population.row_parameters(
-        design, eta, kappa, latent if missing else None, labels=labels
-    )
-    ipred = simulate_rows(model, theta, design.events)
-    observed = observations(model, dataset, design.events)
-    conditional = model.error.log_likelihood(observed, ipred, population.sigma, NUMPY)
+    effects = (eta, kappa, latent if missing else None, labels)
     each = max(1, _PREDICTED // chains)
     kept = np.unique(np.linspace(0, draws - 1, min(each, draws)).round().astype(int))
-    part = ipred.reshape(chains, draws, -1)[:, kept]
+    shown = (np.arange(chains)[:, None] * draws + kept).ravel()
+    part, conditional = _predicted(population, dataset, design, effects, shown)
+    part = part.reshape(chains, len(kept), -1)
     sigma = {name: v.reshape(chains, draws, 1)[:, kept] for name, v in population.sigma.items()}
     read = readings(model, dataset, design.events)
     simulated = model.error.simulate(read, part, sigma, np.random.default_rng(seed))
@@ -278,7 +313,7 @@ def _observation_groups(
             coords=coords,
         ),
         "log_likelihood": xr.Dataset(
-            {"DV": (dims, np.asarray(conditional).reshape(chains, draws, -1))},
+            {"DV": (dims, conditional.reshape(chains, draws, -1))},
             coords={**lead, **coords},
             attrs={
                 "conditional_on": ", ".join(
@@ -287,6 +322,40 @@ def _observation_groups(
             },
         ),
     }
+
+
+def _predicted(
+    population: PopulationDraws,
+    dataset: Dataset,
+    design: Design,
+    effects: tuple[Floats, Floats | None, Floats | None, NDArray[np.int64] | None],
+    shown: NDArray[np.int64],
+) -> tuple[Floats, Floats]:
+    """IPRED (shown, n_observations) and conditional log likelihoods (S, n_observations).
+
+    ``effects`` are those of subjects and occasions, the latent covariates, and the classes. Draws
+    are computed a few at a time: everybody's parameters in all of them would be the largest array.
+    """
+    model = population.model
+    observed = observations(model, dataset, design.events)
+    eta, kappa, latent, labels = effects
+    total = len(eta)
+    predicted = np.empty((len(shown), dataset.n_observations))
+    conditional = np.empty((total, dataset.n_observations))
+    blocks = 1 + total * len(design.rows.subject) // _BLOCK
+    for chosen in np.array_split(np.arange(total), min(blocks, total)):
+        own = population.taken(chosen)
+        theta = own.row_parameters(
+            design,
+            eta[chosen],
+            None if kappa is None else kappa[chosen],
+            None if latent is None else latent[chosen],
+            labels=None if labels is None else labels[chosen],
+        )
+        ipred = simulate_rows(model, theta, design.events)
+        conditional[chosen] = model.error.log_likelihood(observed, ipred, own.sigma, NUMPY)
+        predicted[np.isin(shown, chosen)] = ipred[np.isin(chosen, shown)]
+    return predicted, conditional
 
 
 def _log_likelihood_subject(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,18 +18,19 @@ from popk.dataset import Dataset
 from popk.errors import SettingError
 from popk.graph import build
 from popk.inference.approximation import approximate_likelihood, effect_names
+from popk.inference.chains import Chain, Job, assembled_chains, draw_chains
 from popk.inference.forms import centred_coordinates
+from popk.inference.progress import Progress
+from popk.inference.runs.store import NOWHERE, Store
 from popk.inference.start import Start, find_start
 from popk.model import PopModel
-from popk.statistics import FORMS, check_forms
+from popk.statistics import FORMS, Fixed, check_forms
 
-__all__ = ["NUTS", "Progress"]
+__all__ = ["NUTS"]
 
 _AVERAGED = 64  # pilot draws over which the likelihood is approximated
+_RETUNED = 50  # draws to tune a chain that goes on, at least
 _SPREAD = 0.2  # of the chains' starting points, in the population parameters (mostly logarithms)
-
-type Progress = Callable[[str, int, int, int], None]
-"""Told what is going on: the stage, what is done of it, its total, and divergences so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,26 +97,55 @@ class NUTS:
                 )
 
     def run(
-        self, model: PopModel, dataset: Dataset, *, seed: int, progress: Progress
+        self,
+        model: PopModel,
+        dataset: Dataset,
+        *,
+        seed: int,
+        progress: Progress,
+        store: Store = NOWHERE,
     ) -> tuple[xr.Dataset, xr.Dataset]:
-        """Posterior and sampler statistics, each (chain, draw, …)."""
+        """Posterior and sampler statistics, each (chain, draw, …).
+
+        Interrupted before the first draws are stored, a run gives the draws that it would have
+        given; afterwards each chain goes on from its last stored draw, after half as much tuning
+        (nutpie cannot be given an adapted mass matrix), with other random numbers: draws of the
+        same posterior, not the same draws.
+        """
         import nutpie
 
-        progress("compiling the model", 0, 0, 0)
+        progress("compiling the model")
         forms = check_forms(model.iiv, self.forms)
         graph = build(model, dataset, adapted=True, forms=forms)
         with warnings.catch_warnings():
             # nutpie's wrapper holds pointers to the data, which Numba cannot store on disk.
             warnings.filterwarnings("ignore", message="Cannot cache compiled function")
             compiled = nutpie.compile_pymc_model(graph)
-        progress("finding a starting point", 0, 0, 0)
-        start = find_start(model, dataset, compiled, forms)
-        seeds = np.random.SeedSequence(seed).generate_state(2)
-        if self.pilot and (model.iiv.effects or model.iov.effects):
-            start = self._pilot(model, dataset, compiled, start, int(seeds[0]), progress)
+        seeds = [int(own) for own in np.random.SeedSequence(seed).generate_state(2)]
+        start = store.kept(
+            "start", lambda: self._start(model, dataset, compiled, seeds[0], progress), (Start,)
+        )
         ready = self._with(compiled, model, start)
-        tree = self._sample(ready, "sampling", self.tune, self.draws, int(seeds[1]), progress)
-        return tree["posterior"].to_dataset(), tree["sample_stats"].to_dataset()
+        chains = [Chain.stored(number, store) for number in range(self.chains)]
+        drawn = [chain.size for chain in chains]
+        if any(drawn):
+            store.resumed_at({"draws of each chain": drawn})
+        stored = store is not NOWHERE
+        jobs = self._jobs(ready, chains, seeds[1], stored=stored)
+        if jobs:
+            self._draw(jobs, model, partial(progress, "sampling"), store)
+        return assembled_chains(chains, self.draws, ready.coords)
+
+    def _start(
+        self, model: PopModel, dataset: Dataset, compiled: Any, seed: int, progress: Progress
+    ) -> Start:
+        """Where the chains start, and the likelihood's approximation."""
+        progress("finding a starting point")
+        forms = check_forms(model.iiv, self.forms)
+        start = find_start(model, dataset, compiled, forms)
+        if self.pilot and (model.iiv.effects or model.iov.effects):
+            return self._pilot(model, dataset, compiled, start, seed, progress)
+        return start
 
     def _pilot(
         self,
@@ -126,8 +158,11 @@ class NUTS:
     ) -> Start:
         """Approximate the likelihood over the pilot's draws instead of at the mode."""
         ready = self._with(compiled, model, start)
-        tree = self._sample(ready, "pilot run", self.pilot, self.pilot, seed, progress)
-        posterior = tree["posterior"].to_dataset().stack(all=("chain", "draw"))
+        chains = [Chain(number) for number in range(self.chains)]
+        job = self._job(ready, chains, tune=self.pilot, draws=self.pilot, seed=seed)
+        self._draw([job], model, partial(progress, "pilot run"), NOWHERE)
+        drawn, _ = assembled_chains(chains, self.pilot, ready.coords)
+        posterior = drawn.stack(all=("chain", "draw"))
         chosen = np.linspace(0, posterior.sizes["all"] - 1, _AVERAGED).astype(int)
         names = [parameter.name for parameter in model.parameters]
         names += effect_names(model, posterior)
@@ -155,33 +190,82 @@ class NUTS:
         known = {k: v for k, v in start.approximation.items() if needs[k.split("_")[0]]}
         return ready.with_data(**known) if known else ready
 
-    def _sample(
+    def _jobs(self, ready: Any, chains: list[Chain], seed: int, *, stored: bool) -> list[Job]:
+        """What is left to draw: each begun chain by itself, those not begun together."""
+        begun = [chain for chain in chains if 0 < chain.size < self.draws]
+        new = [chain for chain in chains if not chain.size]
+        jobs = []
+        for chain in begun:
+            own = np.random.SeedSequence([seed, chain.number, chain.size]).generate_state(1)[0]
+            at = replace(ready, initial_point_func=_exactly(chain.position))
+            jobs.append(
+                self._job(
+                    at, [chain], tune=max(self.tune // 2, _RETUNED), draws=self.draws,
+                    seed=int(own), step=chain.step, stored=stored,
+                )
+            )  # fmt: skip
+        if new:
+            own_seed = seed if len(new) == len(chains) else seed + len(chains) - len(new)
+            jobs.append(
+                self._job(
+                    ready, new, tune=self.tune, draws=self.draws, seed=own_seed, stored=stored
+                )
+            )
+        return jobs
+
+    def _job(
         self,
         compiled: Any,
-        stage: str,
+        chains: list[Chain],
+        *,
         tune: int,
         draws: int,
         seed: int,
-        progress: Progress,
-    ) -> xr.DataTree:
+        step: float | None = None,
+        stored: bool = False,
+    ) -> Job:
+        """One sampler of nutpie for some chains that have come equally far."""
         import nutpie
 
-        def report(states: Any) -> None:
-            done = sum(state.finished_draws for state in states)
-            divergences = sum(state.divergences for state in states)
-            progress(stage, int(done), self.chains * (tune + draws), int(divergences))
+        first = {} if step is None else {"initial_step": step}
 
-        logging.getLogger("nutpie").setLevel(logging.WARNING)
-        found: xr.DataTree = nutpie.sample(
-            compiled,
-            draws=draws,
-            tune=tune,
-            chains=self.chains,
-            cores=self.cores,
-            seed=seed,
-            target_accept=self.target_accept,
-            save_warmup=False,
-            progress_bar=False,
-            progress_callback=report,
-        )
-        return found
+        def begin(told: Callable[[Any], None]) -> Any:
+            logging.getLogger("nutpie").setLevel(logging.WARNING)
+            return nutpie.sample(
+                compiled,
+                draws=draws - chains[0].size,
+                tune=tune,
+                chains=len(chains),
+                cores=min(self._cores(), len(chains)),
+                seed=seed,
+                target_accept=self.target_accept,
+                progress_bar=False,
+                progress_callback=told,
+                store_unconstrained=stored,
+                return_raw_trace=True,
+                blocking=False,
+                **first,
+            )
+
+        return Job(chains, tune, draws, begin, compiled.reparameterized_names or ())
+
+    def _draw(
+        self, jobs: list[Job], model: PopModel, progress: Callable[..., None], store: Store
+    ) -> None:
+        names = [p.name for p in model.parameters if not isinstance(p.prior, Fixed)]
+        draw_chains(jobs, cores=self._cores(), progress=progress, store=store, names=names)
+
+    def _cores(self) -> int:
+        usable = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+        return self.cores or min(self.chains, usable)
+
+
+def _exactly(position: NDArray[np.float64] | None) -> Callable[..., NDArray[np.float64]]:
+    """A chain that starts at one point."""
+    assert position is not None
+
+    def at(seed: Any = None) -> NDArray[np.float64]:
+        del seed
+        return position
+
+    return at

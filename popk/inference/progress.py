@@ -1,105 +1,161 @@
-"""Progress of long work: bars in a terminal, lines in a log."""
+"""Progress of long work: what is reported, and how it is shown."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from popk.inference.nuts import Progress
+__all__ = ["ChainReport", "Listener", "Progress", "Report", "Reporter", "shown"]
 
-__all__ = ["silent", "terminal_progress"]
-
-_SECONDS = 10.0  # between lines of a log
+_SETTLED = 0.5  # seconds of a stage before its end is foreseen
 
 
-@contextmanager
-def silent() -> Iterator[Progress]:
-    """Report nothing."""
+@dataclass(frozen=True, kw_only=True)
+class ChainReport:
+    """One chain: ``done`` of ``total`` draws (those to tune included), divergences, ESS so far.
 
-    def report(stage: str, done: int, total: int, divergences: int) -> None:
-        del stage, done, total, divergences
+    ``ess`` is the least bulk effective sample size of the population parameters; None while it
+    cannot be said.
+    """
 
-    yield report
+    done: int
+    total: int
+    divergences: int = 0
+    tuning: bool = False
+    ess: float | None = None
 
 
-@contextmanager
-def terminal_progress(console: Console | None = None) -> Iterator[Progress]:
-    """Show stages, draws, divergences and time: as bars, or as lines where there is no terminal.
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is going on.
 
     Parameters
     ----------
-    console
-        Where to show them; standard output if None.
+    stage
+        In words.
+    done, total
+        What is done of it and all there is: draws, proposals kept or rounds; 0 where not known.
+    divergences
+        So far.
+    made
+        Proposals made so far, of which ``done`` were kept (`Marginal`).
+    ess
+        Effective sample size so far: for NUTS the least one of the population parameters, for
+        `Marginal` that of the proposals' weights; None where it is not known.
+    seconds_left
+        Time left of the stage, from its speed so far; None where it is not known.
+    chains
+        Each chain by itself, where chains are drawn.
     """
-    from rich.console import Console
 
-    console = console or Console()
-    shown = _bars(console) if console.is_terminal else _lines(console)
-    with shown as report:
-        yield report
+    stage: str
+    done: int = 0
+    total: int = 0
+    divergences: int = 0
+    made: int = 0
+    ess: float | None = None
+    seconds_left: float | None = None
+    chains: tuple[ChainReport, ...] = ()
+
+    @property
+    def share(self) -> float | None:
+        """Effective share of the proposals made, or None."""
+        return self.ess / self.made if self.ess is not None and self.made else None
+
+    def note(self) -> str:
+        """Divergences, proposals, ESS and time left in words; empty where nothing is known."""
+        parts = [f"{self.divergences} divergences"] if self.divergences else []
+        parts += [f"kept of {self.made}"] if self.made else []
+        if self.ess is not None:
+            share = f" ({100 * self.share:.0f} %)" if self.share is not None else ""
+            parts.append(f"ESS {self.ess:.0f}{share}")
+        if self.seconds_left is not None:
+            parts.append(f"{_clock(self.seconds_left)} left")
+        return ", ".join(parts)
 
 
-@contextmanager
-def _lines(console: Console) -> Iterator[Progress]:
-    began, last, shown = time.perf_counter(), 0.0, ("", -1)
+type Listener = Callable[[Report], None]
+"""Given a report whenever something has been done."""
 
-    def report(stage: str, done: int, total: int, divergences: int) -> None:
-        nonlocal last, shown
+
+class Progress(Protocol):
+    """Told by a method what it does."""
+
+    def __call__(
+        self,
+        stage: str,
+        done: int = 0,
+        total: int = 0,
+        divergences: int = 0,
+        *,
+        made: int = 0,
+        ess: float | None = None,
+        chains: tuple[ChainReport, ...] = (),
+    ) -> None:
+        """As the fields of `Report`."""
+
+
+class Reporter:
+    """Makes reports of what it is told, with the time left, and hands them on.
+
+    Parameters
+    ----------
+    listener
+        Given each report.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._stage, self._since, self._first = "", 0.0, 0
+
+    def __call__(
+        self,
+        stage: str,
+        done: int = 0,
+        total: int = 0,
+        divergences: int = 0,
+        *,
+        made: int = 0,
+        ess: float | None = None,
+        chains: tuple[ChainReport, ...] = (),
+    ) -> None:
+        """Report; the parameters are the fields of `Report`."""
         now = time.perf_counter()
-        finished = total > 0 and done >= total
-        if stage == shown[0] and (done == shown[1] or (now - last < _SECONDS and not finished)):
-            return
-        last, shown = now, (stage, done)
-        counts = f" {done}/{total}" if total else ""
-        note = f", {divergences} divergences" if divergences else ""
-        console.print(f"  {now - began:5.0f} s  {stage}{counts}{note}", highlight=False)
-
-    yield report
+        if stage != self._stage:
+            self._stage, self._since, self._first = stage, now, done
+        passed, moved = now - self._since, done - self._first
+        known = 0 < done < total and moved > 0 and passed > _SETTLED
+        left = (total - done) * passed / moved if known else None
+        self._listener(
+            Report(
+                stage=stage, done=done, total=total, divergences=divergences, made=made, ess=ess,
+                seconds_left=left, chains=chains,
+            )
+        )  # fmt: skip
 
 
 @contextmanager
-def _bars(console: Console) -> Iterator[Progress]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TaskID,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def shown(progress: bool | Listener, console: Console | None = None) -> Iterator[Reporter]:
+    """A reporter that shows progress (True), shows nothing (False) or calls a function."""
+    if callable(progress):
+        yield Reporter(progress)
+    elif progress:
+        from popk.inference.display import terminal_progress
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, TaskID] = {}
+        with terminal_progress(console) as listener:
+            yield Reporter(listener)
+    else:
+        yield Reporter(lambda _: None)
 
-        def end(task: TaskID) -> None:
-            if not bars.tasks[task].total:
-                bars.update(task, total=1, completed=1)
-            bars.stop_task(task)
 
-        def report(stage: str, done: int, total: int, divergences: int) -> None:
-            if stage not in tasks:
-                for task in tasks.values():
-                    end(task)
-                tasks[stage] = bars.add_task(stage, total=total or None, note="")
-            note = f"{divergences} divergences" if divergences else ""
-            bars.update(tasks[stage], completed=done, note=note)
-
-        yield report
-        for task in tasks.values():
-            end(task)
+def _clock(seconds: float) -> str:
+    """A duration in words: 42 s, 3 min, 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -19,7 +19,8 @@ _BINS = 60
 def plot_population(fit: xr.DataTree) -> Figure:
     """Prior (outline) and posterior (filled) of every population parameter, as histograms.
 
-    The axis covers all of the posterior and the middle 96 % of the prior.
+    The axis covers all of the posterior and the middle 96 % of the prior. A parameter with a fixed
+    value is a line at it, and so is a mode.
 
     Parameters
     ----------
@@ -40,13 +41,19 @@ def plot_population(fit: xr.DataTree) -> Figure:
 
 
 def _draw(ax: Axes, prior: np.ndarray, posterior: np.ndarray) -> None:
+    if np.ptp(posterior) == np.ptp(prior) == 0.0:  # fixed: a histogram has no width
+        ax.axvline(posterior[0], color=GREY, linewidth=1.1, label="fixed")
+        return
     low, high = np.quantile(prior, [0.02, 0.98])
     ends = (min(low, posterior.min()), max(high, posterior.max()))
     edges = np.linspace(*ends, _BINS + 1).tolist()
-    ax.hist(
-        posterior, bins=edges, density=True, histtype="stepfilled", color=BLUE, alpha=0.55,
-        label="posterior",
-    )  # fmt: skip
+    if np.ptp(posterior) == 0.0:  # a mode
+        ax.axvline(posterior[0], color=BLUE, label="posterior")
+    else:
+        ax.hist(
+            posterior, bins=edges, density=True, histtype="stepfilled", color=BLUE, alpha=0.55,
+            label="posterior",
+        )  # fmt: skip
     ax.hist(
         prior, bins=edges, density=True, histtype="step", color=GREY, linewidth=1.1, label="prior"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import xarray as xr
@@ -45,28 +45,32 @@ def model_tables(fit: xr.DataTree) -> tuple[Table, ...]:
         (header(name, attribute(name, "units")), attribute(name, "long_name"), part(prior))
         for name, prior in model["typical"].items()
     ]
-    names = [*names_of(population.iiv), *names_of(population.iov)]
-    variability = [
-        (p.name, p.meaning, repr(p.prior)) for p in population.parameters if p.name in names
-    ]
+    levels = (population.iiv, population.iov, *population.levels)
+    variability = _priors(population, [name for level in levels for name in names_of(level)])
     covariates = [_effect(effect) for effect in model["covariates"]]
-    latent = [
-        (p.name, p.meaning, repr(p.prior))
-        for p in population.parameters
-        if any(p.name in (one.mean_name, one.sd_name) for one in population.latent)
-    ]
+    latent = _priors(
+        population, [name for one in population.latent for name in (one.mean_name, one.sd_name)]
+    )
     found = [_table("The model", ("Part", "As written"), parts)]
-    found.append(_table("Typical values", ("Parameter", "Meaning", "Prior"), typical))
+    headers = ("Parameter", "Meaning", "Prior")
+    found.append(_table("Typical values", headers, typical))
+    if population.subpopulations is not None:
+        made = [own.name for own in population.subpopulations.parameters]
+        title = f"Sub-populations, not observed: {', '.join(population.classes)}"
+        found.append(_table(title, headers, _priors(population, made)))
     if variability:
-        headers = ("Parameter", "Meaning", "Prior")
-        found.append(_table("Variability (IIV, IOV)", headers, variability))
+        further = " and further levels" if population.levels else ""
+        found.append(_table(f"Variability (IIV, IOV{further})", headers, variability))
     if covariates:
-        headers = ("Covariate", "Parameter", "Effect")
-        found.append(_table("Covariates", headers, covariates))
+        found.append(_table("Covariates", ("Covariate", "Parameter", "Effect"), covariates))
     if latent:
-        headers = ("Parameter", "Meaning", "Prior")
         found.append(_table("Covariates that may be missing", headers, latent))
     return tuple(found)
+
+
+def _priors(model: PopModel, names: Collection[str]) -> list[tuple[str, str, str]]:
+    """Name, meaning and prior of some of the population parameters, in the order of tables."""
+    return [(p.name, p.meaning, repr(p.prior)) for p in model.parameters if p.name in names]
 
 
 def _random_effects(model: PopModel) -> str:

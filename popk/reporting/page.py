@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jinja2
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from popk import plots
 from popk.dataset import Dataset
 from popk.dataset.summary import html_summary
+from popk.diagnostics import verdict_of
 from popk.errors import PopkError
 from popk.reporting.card import model_tables, notes
 from popk.reporting.figures import Picture, inline_svg
@@ -91,8 +91,10 @@ def report(
     path = check_place(path)
     trees = [advice] if isinstance(advice, xr.DataTree) else list(advice)
     _refuse_strangers(fit, trees)
-    verdict = json.loads(fit.attrs["verdict"])
+    stored = verdict_of(fit)
+    verdict = asdict(stored)
     dataset = Dataset.from_xarray(fit["data"].to_dataset())
+    headings = _headings(trees)
     html = (
         _environment()
         .get_template("report.html.j2")
@@ -101,6 +103,8 @@ def report(
             statement=_STATEMENT,
             summary=dict(summary or {}),
             verdict=verdict,
+            headline=stored.headline,
+            basis=stored.basis if stored.kind == "approximation" else "",
             facts=verdict_facts(verdict),
             provenance=provenance_table(fit),
             dataset=Markup(html_summary(dataset)),
@@ -109,7 +113,7 @@ def report(
             notes=notes(fit),
             parameters=parameter_table(fit),
             pictures=tuple(_fit_pictures(fit)),
-            advice=[_advice(tree, at, _drawn_before(trees, at)) for at, tree in enumerate(trees)],
+            advice=[_advice(trees, at, headings) for at in range(len(trees))],
             not_converged=plots.NOT_CONVERGED,
         )
     )
@@ -160,23 +164,36 @@ def _fit_pictures(fit: xr.DataTree) -> Iterator[Picture]:
     )
 
 
-def _drawn_before(trees: Sequence[xr.DataTree], at: int) -> xr.DataTree | None:
+def _headings(trees: Sequence[xr.DataTree]) -> list[str]:
+    """What each advice answers; numbered where several answer the same question."""
+    questions = [question(tree) for tree in trees]
+    headings = []
+    for at, (own, tree) in enumerate(zip(questions, trees, strict=True), start=1):
+        size = tree["decision"].sizes["subject"]
+        patients = f"{size} patient{'s' if size != 1 else ''}"
+        headings.append(f"{own}, advice {at} ({patients})" if questions.count(own) > 1 else own)
+    return headings
+
+
+def _drawn_before(trees: Sequence[xr.DataTree], at: int) -> int | None:
     """The earlier advice on the very same patients: their curves are the same."""
     own = trees[at]["data"].attrs["fingerprint"]
-    same = (tree for tree in trees[:at] if tree["data"].attrs["fingerprint"] == own)
+    same = (k for k in range(at) if trees[k]["data"].attrs["fingerprint"] == own)
     return next(same, None)
 
 
-def _advice(tree: xr.DataTree, at: int, drawn_before: xr.DataTree | None) -> _Advice:
+def _advice(trees: Sequence[xr.DataTree], at: int, headings: Sequence[str]) -> _Advice:
+    tree, before = trees[at], _drawn_before(trees, at)
     subjects = [str(name) for name in tree["decision"].to_dataset()["subject"].values]
     drawn = subjects if len(subjects) <= _ALL_DRAWN_UP_TO else subjects[:_DRAWN]
     left_out = ""
-    if drawn_before is not None:
+    if before is not None:
         drawn = []
+        another = question(trees[before]) != question(tree)
+        differs = "only the target differs, and " if another else ""
         left_out = (
             "These are the patients whose concentrations are drawn under "
-            f"{question(drawn_before)}; only the target differs, and the table above has their "
-            "probabilities."
+            f"{headings[before]}; {differs}the table above has their probabilities."
         )
     elif len(drawn) < len(subjects):
         left_out = (
@@ -198,7 +215,7 @@ def _advice(tree: xr.DataTree, at: int, drawn_before: xr.DataTree | None) -> _Ad
         for k, subject in enumerate(drawn)
     )
     return _Advice(
-        heading=question(tree),
+        heading=headings[at],
         table=interval_table(tree),
         overview=overview,
         patients=patients,

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import xarray as xr
 
+from popk.diagnostics import verdict_of
 from popk.model import PopModel
 from popk.reporting.table import MISSING, Cell, Table, header, number, span
 from popk.statistics import LogScale
@@ -30,6 +31,12 @@ def parameter_table(fit: xr.DataTree) -> Table:
     posterior, prior = fit["posterior"].to_dataset(), fit["prior"].to_dataset()
     names = json.loads(posterior.attrs["population"])
     lognormal = _lognormal(PopModel.from_json(fit.attrs["model"]))
+    is_point = verdict_of(fit).kind == "point"
+
+    def unvarying(name: str) -> str:
+        estimated = is_point and np.ptp(prior[name].values) > 0
+        return MISSING if estimated else "fixed"
+
     rows = []
     for name in names:
         attrs = posterior[name].attrs
@@ -40,8 +47,8 @@ def parameter_table(fit: xr.DataTree) -> Table:
             header(name, attrs.get("units")),
             attrs.get("long_name", ""),
             number(float(np.median(draws))),
-            span(low, high),
-            _as_cv(draws) if name in lognormal else "",
+            span(low, high) if np.ptp(draws) else unvarying(name),
+            _as_cv(draws, interval=not is_point) if name in lognormal else "",
             number(float(before)),
             *_convergence(fit, name),
         ]
@@ -80,11 +87,11 @@ def _lognormal(model: PopModel) -> set[str]:
     return found - {level.omega_name(e) for level in (model.iiv, *further) for e in others}
 
 
-def _as_cv(draws: np.ndarray) -> str:
+def _as_cv(draws: np.ndarray, *, interval: bool) -> str:
     low, middle, high = (
         100 * np.sqrt(np.expm1(q**2)) for q in np.quantile(draws, (_TAILS[0], 0.5, _TAILS[1]))
     )
-    return f"{number(middle)} % ({span(low, high)})"
+    return f"{number(middle)} % ({span(low, high)})" if interval else f"{number(middle)} %"
 
 
 def _convergence(fit: xr.DataTree, name: str) -> tuple[str, str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,11 +23,13 @@ def verdict_facts(verdict: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             ("smallest E-BFMI", f"{verdict['ebfmi_min']:.2f}"),
         ]
     if verdict.get("khat") is not None:
-        worst = f"{verdict['khat_subject_max']:.2f} ({verdict['khat_subject_worst']})"
-        method += [
-            ("Pareto k-hat of the proposals", f"{verdict['khat']:.2f}"),
-            ("largest Pareto k-hat of a subject's integral", worst),
-        ]
+        method.append(("Pareto k-hat of the proposals", f"{verdict['khat']:.2f}"))
+    # Minus infinity where no subject has a random effect to integrate over.
+    if (worst := verdict.get("khat_subject_max")) is not None and worst > -math.inf:
+        named = f"{worst:.2f} ({verdict['khat_subject_worst']})"
+        method.append(("largest Pareto k-hat of a subject's integral", named))
+    if verdict.get("kind") == "point":
+        return (("draws", "1: the mode"),)
     return (
         ("largest R-hat", f"{verdict['rhat_max']:.3f} ({verdict['rhat_worst']})"),
         (

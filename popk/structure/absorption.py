@@ -8,7 +8,7 @@ gives what flows out of them. The lag of any of these is a property of the doses
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, override
 
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _KA = Parameter("KA", "1/time", "first-order absorption rate constant", 0.25)
+_DKA = Parameter("DKA", "1/time", "first-order absorption rate constant less CL/V", 0.2)
 _MOST_TRANSITS = 50
 
 
@@ -49,8 +50,15 @@ class Absorption(ABC):
     zero_order: ClassVar[tuple[int, ...]] = ()
     """Compartments (CMT) whose doses enter over a modelled duration whatever RATE says."""
 
-    closed_form: ClassVar[bool | None] = None
-    """With a closed form: whether a first-order depot belongs to it; None without."""
+    @property
+    def needs_elimination(self) -> bool:
+        """Whether it rests on CL/V, the rate constant of linear elimination."""
+        return False
+
+    @property
+    def closed_form(self) -> bool | None:
+        """With a closed form: whether a first-order depot belongs to it; None without."""
+        return None
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -73,8 +81,11 @@ class Absorption(ABC):
         return tuple(name for name in (*self.before, *self.after) if name.startswith("depot"))
 
     @abstractmethod
-    def flow(self, a: Any, p: Any) -> Flow:
-        """Rates of its compartments and of the entry into central, all amount/time."""
+    def flow(self, a: Any, p: Any, ke: Any = None) -> Flow:
+        """Rates of its compartments and of the entry into central, all amount/time.
+
+        ``ke`` is CL over the central volume, given where it ``needs_elimination``.
+        """
 
     def outputs(self, compartments: tuple[str, ...]) -> tuple[Output, ...]:
         """Amounts in its depots, as outputs of a structure with these compartments."""
@@ -88,27 +99,63 @@ class Absorption(ABC):
 class _Direct(Absorption):
     """Doses go into the central compartment: what absorption=None means."""
 
-    closed_form: ClassVar[bool | None] = False
+    @property
+    @override
+    def closed_form(self) -> bool | None:
+        return False
 
     @override
-    def flow(self, a: Any, p: Any) -> Flow:
+    def flow(self, a: Any, p: Any, ke: Any = None) -> Flow:
         return Flow()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class FirstOrder(Absorption):
     """First-order absorption from a depot (CMT 1) into the central compartment (CMT 2).
 
     Doses into CMT 2 are intravenous. A zero-order path beside the first-order one is a second dose
     record into CMT 2 with RATE -2, ``Dosing(bioavailability=1, complement={2: 1}, duration=2)``.
+
+    Parameters
+    ----------
+    faster
+        Absorption is faster than elimination, in every subject: the parameter DKA stands for KA,
+        and KA = CL/V + DKA (CL/V1 with peripheral compartments, which is above the terminal rate).
+        That leaves out the second mode in which the two rates are exchanged (flip-flop), by an
+        assumption that must come from elsewhere: an intravenous dose, or another formulation. The
+        elimination must be linear; there is no closed form, so that a fit takes longer.
+
+    Raises
+    ------
+    SettingError
+        When ``faster`` is something else than True or False.
     """
 
-    closed_form: ClassVar[bool | None] = True
+    faster: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.faster, bool):
+            raise SettingError(
+                f"{type(self).__name__} was given faster={self.faster!r}; expected True or False."
+            )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'faster=True' if self.faster else ''})"
+
+    @property
+    @override
+    def needs_elimination(self) -> bool:
+        return self.faster
+
+    @property
+    @override
+    def closed_form(self) -> bool | None:
+        return None if self.faster else True
 
     @property
     @override
     def parameters(self) -> tuple[Parameter, ...]:
-        return (_KA,)
+        return (_DKA,) if self.faster else (_KA,)
 
     @property
     @override
@@ -116,8 +163,8 @@ class FirstOrder(Absorption):
         return ("depot",)
 
     @override
-    def flow(self, a: Any, p: Any) -> Flow:
-        absorbed = p.KA * a.depot
+    def flow(self, a: Any, p: Any, ke: Any = None) -> Flow:
+        absorbed = (ke + p.DKA if self.faster else p.KA) * a.depot
         return Flow((-absorbed,), absorbed)
 
 
@@ -132,7 +179,7 @@ class ZeroOrder(_Direct):
     zero_order: ClassVar[tuple[int, ...]] = (1,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Sequential(FirstOrder):
     """Zero-order, then first-order: every dose enters the depot (CMT 1) over D1 and leaves by KA.
 
@@ -188,7 +235,7 @@ class Transit(Absorption):
         return (*(f"transit{k}" for k in range(self.n + 1)), "depot")
 
     @override
-    def flow(self, a: Any, p: Any) -> Flow:
+    def flow(self, a: Any, p: Any, ke: Any = None) -> Flow:
         ktr = (self.n + 1.0) / p.MTT
         passed = [ktr * getattr(a, name) for name in self.before[:-1]]
         absorbed = p.KA * a.depot
@@ -247,7 +294,7 @@ class ParallelFirstOrder(Absorption):
         return ("depot2",)
 
     @override
-    def flow(self, a: Any, p: Any) -> Flow:
+    def flow(self, a: Any, p: Any, ke: Any = None) -> Flow:
         first, second = p.KA1 * a.depot, p.KA2 * a.depot2
         entry = p.FR1 * first + (1.0 - p.FR1) * second if self.split else first + second
         return Flow((-first,), entry, (-second,))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, override
 
+from popk.errors import SettingError
 from popk.structure import absorption as absorptions
 from popk.structure import elimination as eliminations
 from popk.structure.absorption import (
@@ -121,6 +122,12 @@ class Mammillary(Structure):
         check_dosing(self)
         check_names(self)
         check_tolerance(self)
+        if self._route.needs_elimination and not isinstance(self.elimination, Linear):
+            raise SettingError(
+                f"{type(self).__name__} was given {self.absorption!r} with {self.elimination!r}; "
+                "absorption that is faster than elimination needs Linear(), whose rate constant is "
+                "CL/V. Leave faster out."
+            )
 
     @property
     def _route(self) -> Absorption:
@@ -159,7 +166,9 @@ class Mammillary(Structure):
 
     @override
     def rates(self, t: Any, a: Any, p: Any) -> Sequence[Any]:
-        before, entry, after = self._route.flow(a, p)
+        route = self._route
+        ke = p.CL / getattr(p, self.volume.name) if route.needs_elimination else None
+        before, entry, after = route.flow(a, p, ke)
         c = self.concentration(a, p)
         central = -self.elimination.rate(t, c, p)
         exchanges = []
@@ -259,6 +268,7 @@ def examples() -> tuple[Structure, ...]:
     return (
         *(kind() for kind in kinds),
         *(kind(FirstOrder()) for kind in kinds),
+        OneCompartment(FirstOrder(faster=True)),
         *(OneCompartment(absorption) for absorption in absorptions.examples()[2:]),
         *(TwoCompartment(elimination=elimination) for elimination in eliminations.examples()[1:]),
         TwoCompartment(FirstOrder(), dosing=dosed),

@@ -249,7 +249,7 @@ class TargetMediated(Structure):
     def __post_init__(self) -> None:
         check_part(self, "binding", Binding, "Full(), QuasiSteadyState() or Wagner()")
         check_part(self, "peripheral", bool, "True or False")
-        if self.absorption is not None and type(self.absorption) is not FirstOrder:
+        if self.absorption not in (None, FirstOrder()):
             raise SettingError(
                 f"TargetMediated was given absorption={self.absorption!r}; expected None or "
                 "FirstOrder()."

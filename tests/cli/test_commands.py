@@ -62,9 +62,12 @@ def sampled(monkeypatch, trees):
     """Stands for the sampler, which takes minutes: what it was asked, and a ready fit back."""
     asked = {}
 
-    def sample(model, dataset, *, method, seed, progress):
+    def sample(model, dataset, *, method, seed, progress, run):
         asked.update(model=model, dataset=dataset, method=method, seed=seed)
-        return trees.fit_tree(trees.cohort(2), converged=asked.get("converges", True))
+        found = trees.fit_tree(trees.cohort(2), converged=asked.get("converges", True))
+        run.mkdir(parents=True, exist_ok=True)
+        save(found, run / "fit.nc")
+        return found
 
     monkeypatch.setattr("popk.inference.sample", sample)
     return asked
@@ -100,7 +103,16 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("check", "check-priors", "demo", "fit", "individualise", "models", "report"):
+    for command in (
+        "check",
+        "check-priors",
+        "demo",
+        "fit",
+        "individualise",
+        "models",
+        "report",
+        "resume",
+    ):
         assert command in done.stdout
 
 
@@ -264,6 +276,35 @@ def test_the_marginal_sampler_is_the_usual_one_and_has_no_tuning(data, tmp_path,
     assert "--by nuts" in err
 
 
+@pytest.mark.parametrize(
+    ("by", "settings"),
+    [
+        ("smc", {"particles": 123, "chains": 3}),
+        ("laplace", {"draws": 123, "proposals": 246, "chains": 3}),
+        ("pathfinder", {"draws": 123, "proposals": 246, "chains": 3}),
+        ("vi", {"draws": 123, "proposals": 246, "chains": 3}),
+    ],
+)
+def test_every_method_can_be_chosen_with_draws_and_chains(data, tmp_path, sampled, by, settings):
+    (tmp_path / "mine.py").write_text(MODEL)
+    words = ["fit", tmp_path / "mine.py", data, "--out", tmp_path / "one", "--by", by]
+    assert main([str(word) for word in [*words, "--draws", 123, "--chains", 3]]) == 0
+    method = sampled["method"]
+    assert type(method).__name__.lower() == by
+    assert {name: getattr(method, name) for name in settings} == settings
+
+
+def test_the_mode_alone_has_no_draws_and_no_chains(data, tmp_path, capsys, sampled):
+    (tmp_path / "mine.py").write_text(MODEL)
+    words = ["fit", tmp_path / "mine.py", data, "--by", "map", "--out", tmp_path / "one"]
+    assert main([str(word) for word in words]) == 0
+    assert type(sampled["method"]).__name__ == "MAP"
+    err = refused(capsys, *words[:-1], tmp_path / "two", "--chains", 2)
+    assert "--chains was given, which --by map does not have: it finds one point" in err
+    err = refused(capsys, *words[:-1], tmp_path / "two", "--tune", 75)
+    assert "--tune 75 was given, which --by map does not have" in err
+
+
 def test_a_setting_of_the_sampler_out_of_range_is_refused(data, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(MODEL)
     out = tmp_path / "run"
@@ -378,7 +419,7 @@ def test_report_says_where_it_cannot_write(run, capsys):
 
 
 def test_the_manifest_describes_the_fit(run, trees):
-    from popk.cli.commands import write_manifest
+    from popk.cli.fitted import write_manifest
     from popk.storage import checksum
 
     fit = trees.fit_tree(trees.cohort(2))

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = (
     "errors",
     "units",
+    "storage",
     "dataset",
     "regimen",
     "structure",
@@ -34,7 +35,6 @@ ORDER = (
     "diagnostics",
     "individual",
     "inference",
-    "storage",
     "plots",
     "reporting",
     "demo",

@@ -181,3 +181,19 @@ def test_a_verdict_survives_storage():
     tree.attrs["verdict"] = verdict.to_json()
     assert verdict_of(tree) == verdict
     assert isinstance(json.loads(verdict.to_json())["failures"], list)
+
+
+def test_nothing_is_said_of_integrals_where_no_subject_has_random_effects():
+    def judged(*khat):
+        subjects = [f"S{k}" for k in range(len(khat))]
+        own = {"khat": ((), 0.31), "khat_subject": ("subject", list(khat))}
+        coords = {"subject": subjects, "chain": range(CHAINS), "draw": range(DRAWS)}
+        return judge(convergence_table(sampled()), xr.Dataset(own, coords=coords))
+
+    assert "k-hat of the proposals 0.31, of the subjects' integrals <= 0.42 (S1)." in str(
+        judged(-np.inf, 0.42)
+    )
+    none = judged(-np.inf, -np.inf)
+    assert none.converged
+    assert str(none).endswith("k-hat of the proposals 0.31.")
+    assert Verdict.from_json(none.to_json()) == none

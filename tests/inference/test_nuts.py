@@ -60,9 +60,7 @@ def seen():
 
 @pytest.fixture(scope="module")
 def fit(data, seen):
-    return sample(
-        MODEL, data, NUTS(cores=1, **METHOD), seed=11, progress=lambda *news: seen.append(news)
-    )
+    return sample(MODEL, data, NUTS(cores=1, **METHOD), seed=11, progress=seen.append)
 
 
 def log_likelihoods(fits, observed, cl, v, sigma):
@@ -129,7 +127,7 @@ def test_chains_differ(fit):
 def test_groups_dimensions_and_units(fit, data):
     assert set(fit.children) == {
         "posterior", "prior", "posterior_predictive", "observed_data", "log_likelihood",
-        "log_likelihood_subject", "sample_stats", "data", "convergence",
+        "log_likelihood_subject", "sample_stats", "data", "convergence", "identifiability",
     }  # fmt: skip
     posterior = fit["posterior"].to_dataset()
     assert json.loads(posterior.attrs["population"]) == NAMES
@@ -250,17 +248,28 @@ def test_fitting_changes_neither_model_nor_data(fit, data):
 
 def test_progress_goes_up_within_each_stage(fit, seen):
     assert fit is not None
-    stages = list(dict.fromkeys(news[0] for news in seen))
+    stages = list(dict.fromkeys(news.stage for news in seen))
     assert stages == [
         "compiling the model", "finding a starting point", "pilot run", "sampling",
         "checking convergence", "integrating out the random effects",
     ]  # fmt: skip
     for stage, total in (("pilot run", 400), ("sampling", 1200)):
-        done = [news[1] for news in seen if news[0] == stage]
+        done = [news.done for news in seen if news.stage == stage]
         assert done == sorted(done)
         assert done[-1] <= total
-        assert {news[2] for news in seen if news[0] == stage} == {total}
-    assert next(news[1] for news in reversed(seen) if news[0] == "sampling") == 1200
+        assert {news.total for news in seen if news.stage == stage} == {total}
+    last = next(news for news in reversed(seen) if news.stage == "sampling")
+    assert last.done == 1200
+    assert [(own.done, own.total, own.tuning) for own in last.chains] == [(600, 600, False)] * 2
+
+
+def test_the_ess_so_far_is_that_of_the_population_parameters(fit, seen):
+    """In the end it is the one that the table of convergence gives."""
+    last = next(news for news in reversed(seen) if news.stage == "sampling")
+    table = fit["convergence"].to_dataset()
+    least = float(table["ess_bulk"].sel(quantity=NAMES).min())
+    assert last.ess == pytest.approx(least)
+    assert all(0 < own.ess < 1000 for own in last.chains)
 
 
 def test_a_fit_survives_storage(fit, tmp_path):
@@ -294,7 +303,7 @@ def test_what_cannot_be_fitted_is_refused_before_anything_is_compiled(data, fits
         units={**fits.UNITS, "time": "h"},
     )  # fmt: skip
     with pytest.raises(ModelError, match="time is in h on one side and in d on the other"):
-        sample(hours, data, seed=1, progress=lambda *news: stages.append(news))
+        sample(hours, data, seed=1, progress=stages.append)
     with pytest.raises(SettingError, match="The seed is -1"):
         sample(MODEL, data, seed=-1, progress=False)
     assert stages == []

@@ -24,3 +24,13 @@ def test_prior_and_posterior_are_both_drawn(trees):
     filled, outline = ax.patches
     spread = [np.ptp(p.get_xy()[p.get_xy()[:, 1] > 0][:, 0]) for p in (filled, outline)]
     assert spread[0] < spread[1]
+
+
+def test_a_fixed_parameter_is_a_line_without_a_histogram(trees):
+    fit = trees.fit_tree()
+    for group in ("posterior", "prior"):
+        fit[group]["beta_CL_WT"].values[...] = 0.75
+    ax = plot_population(fit).axes[2]
+    assert not ax.patches
+    (line,) = ax.lines
+    assert set(line.get_xdata()) == {0.75}

@@ -4,7 +4,7 @@ Medians within one standard error of the reference, SDs of random effects within
 standard error. References: theophylline, nlmixr2 7.0.1 by adaptive quadrature; warfarin with a lag,
 NONMEM 7.4.3 FOCEI (standard errors of its run without a lag, and Monolix's of KA and the lag);
 phenobarbital, NONMEM FOCEI; the two data sets of Bauer's tutorials (CPT:PSP 2019), NONMEM FOCEI and
-SAEM.
+SAEM; Metrum's example "expo" (160 patients), NONMEM FOCEI; a saturable model of posteriordb, Stan.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from popk.statistics import (
     Correlated,
     Fixed,
     Fold,
+    HalfCauchy,
     HalfNormal,
     LogNormal,
+    LogNormalError,
     Normal,
     Power,
     Proportional,
 )
-from popk.structure import Dosing, FirstOrder, OneCompartment, TwoCompartment
+from popk.structure import Dosing, FirstOrder, MichaelisMenten, OneCompartment, TwoCompartment
 
 pytestmark = pytest.mark.slow
 
@@ -155,12 +157,45 @@ def tutorial_covariates(folder):
     return model, data, fixed, omegas
 
 
+def expo(folder):
+    # Order of NONMEM's effects: KA, V2 (here V1), CL; V3 is V2 here.
+    effects = ("KA", "V1", "CL")
+    model = PopModel(
+        TwoCompartment(FirstOrder()),
+        typical={
+            "KA": roughly(1.0), "V1": roughly(50.0), "CL": roughly(5.0), "V2": roughly(50.0),
+            "Q": roughly(5.0),
+        },
+        iiv=IIV(dict.fromkeys(effects, WEAK), correlations=[Correlated(effects, eta=1.0)]),
+        covariates=[
+            Power(name, "WT", reference=70.0, exponent=Fixed(value))
+            for name, value in (("CL", 0.75), ("Q", 0.75), ("V1", 1.0), ("V2", 1.0))
+        ],
+        error=Proportional(WEAK),
+        units={"time": "h", "amount": "ug", "concentration": "ug/L", "WT": "kg"},
+    )  # fmt: skip
+    data = pd.read_csv(folder / "expo_data.csv")
+    # NONMEM ignored what is below the limit (IGNORE=(BLQ.EQ.1)); doses are in mg.
+    data = data[data["BLQ"] == 0].assign(AMT=lambda table: 1000 * table["AMT"])
+    fixed = {
+        "KA": (np.exp(0.433592), 0.0628744), "V1": (np.exp(4.11876), 0.0276273),
+        "CL": (np.exp(1.11503), 0.0328475), "V2": (np.exp(4.20991), 0.0192485),
+        "Q": (np.exp(1.28631), 0.0354262),
+        "sigma_prop": (np.sqrt(0.0399167), 0.5 * 0.00122595 / 0.0399167),
+    }  # fmt: skip
+    omegas = {
+        "KA": (0.220606, 0.0529799), "V1": (0.0826922, 0.00982547), "CL": (0.169116, 0.0197289),
+    }  # fmt: skip
+    return model, data[["ID", "TIME", "EVID", "AMT", "DV", "MDV", "WT"]], fixed, omegas
+
+
 CASES = {
     "theophylline": theophylline,
     "warfarin": warfarin,
     "phenobarbital": phenobarbital,
     "bauer402_2cpt_bolus": tutorial_bolus,
     "bauer504_1cpt_covariates": tutorial_covariates,
+    "metrum_nonmem_bayes": expo,
 }
 
 
@@ -260,6 +295,51 @@ def test_posterior_is_nonmem_s_under_the_same_priors(reference_data, capsys):
         told.append(f"  {name}: {apart[0]:+.3f} {apart[1]:+.3f}")
         far = max(map(abs, apart)) > 0.15 if "THETA" in name else min(map(abs, apart)) > 0.3
         faults += [name] if far else []
+    with capsys.disabled():
+        print("\n".join(told))  # noqa: T201
+    assert not faults
+
+
+# Stan's quantiles (10,000 draws) of posteriordb's one_comp_mm_elim_abs.
+QUANTILES = (0.05, 0.5, 0.95)
+STAN = {
+    "KA": (0.646, 0.75503, 0.89642), "KM": (0.085906, 0.97954, 8.6852),
+    "VMAX": (0.64897, 0.8973, 1.4751), "sigma_log": (0.096681, 0.12545, 0.17158),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "method", [Marginal(), NUTS(draws=2500, target_accept=0.99)], ids=["Marginal", "NUTS"]
+)
+def test_posterior_is_stan_s_under_the_same_priors(reference_data, method, capsys):
+    """One subject, no random effects, half-Cauchy priors: KM has a tail without a variance.
+
+    As large a share of the draws lies below Stan's quantiles as should, within 4 standard errors.
+    """
+    content = (reference_data / "posteriordb_one_comp_mm" / "data.json").read_text("utf-8")
+    given = json.loads(content)
+    rows = [(1, given["t0"], 1, given["D"], np.nan)]
+    rows += [(1, t, 0, np.nan, c) for t, c in zip(given["times"], given["C_hat"], strict=True)]
+    model = PopModel(
+        OneCompartment(FirstOrder(), elimination=MichaelisMenten()),
+        typical={"V": Fixed(given["V"])} | dict.fromkeys(("KA", "KM", "VMAX"), HalfCauchy(1.0)),
+        error=LogNormalError(HalfCauchy(1.0)),
+        units=UNITS,
+    )
+    frame = pd.DataFrame(rows, columns=["ID", "TIME", "EVID", "AMT", "DV"])
+    data = read_dataset(frame, units=UNITS)
+    fit = sample(model, data, method, seed=20261122, progress=False)
+    verdict = Verdict.from_json(fit.attrs["verdict"])
+    assert verdict.converged, verdict
+    tail = fit["convergence"].to_dataset()["ess_tail"].to_series()
+    told, faults = [f"one_comp_mm: {verdict}"], []
+    for name, values in STAN.items():
+        draws = fit["posterior"][name].values
+        for share, value in zip(QUANTILES, values, strict=True):
+            error = np.sqrt(share * (1 - share) * (1 / tail[name] + 1 / 10_000))
+            apart = ((draws < value).mean() - share) / error
+            told.append(f"  {name} at {share}: {apart:+.2f} standard errors")
+            faults += [told[-1]] if abs(apart) > 4 else []
     with capsys.disabled():
         print("\n".join(told))  # noqa: T201
     assert not faults

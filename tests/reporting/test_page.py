@@ -195,6 +195,32 @@ def test_patients_of_several_targets_are_drawn_once(whole):
     assert "whose concentrations are drawn under P(trough ≥ 10 mg/L) ≥ 0.9; only the" in text
 
 
+def test_advice_on_the_same_question_is_told_apart(trees, tmp_path, monkeypatch):
+    blank = Figure(figsize=(1, 1))
+    for name in ("individual_fits", "observed_vs_predicted", "population", "intervals"):
+        monkeypatch.setattr(f"popk.plots.plot_{name}", lambda _: blank)
+    monkeypatch.setattr("popk.plots.plot_patient", lambda _, *, subject: blank)
+    fit = trees.fit_tree(trees.cohort(2))
+    advice = [
+        trees.advice_tree(trees.cohort(n), target=target, fit=fit)
+        for n, target in ((2, 10.0), (2, 15.0), (1, 10.0), (2, 10.0))
+    ]
+    html = report(fit, advice, path=tmp_path / "r.html").read_text(encoding="utf-8")
+    asked = "P(trough ≥ 10 mg/L) ≥ 0.9"
+    headings = [
+        f"{asked}, advice 1 (2 patients)",
+        "P(trough ≥ 15 mg/L) ≥ 0.9",
+        f"{asked}, advice 3 (1 patient)",
+        f"{asked}, advice 4 (2 patients)",
+    ]
+    menu = re.findall(r'<a href="#advice-\d">(.*?)</a>', html)
+    assert menu == headings
+    assert re.findall(r"<h2>(P\(.*?)</h2>", html) == headings
+    said = Page(html).text
+    assert f"drawn under {headings[0]}; only the target differs, and the table" in said
+    assert f"drawn under {headings[0]}; the table above has" in said
+
+
 def test_the_same_results_give_the_same_page(smallest):
     assert smallest[0] == smallest[1]
 

@@ -4,7 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from popk.model import PopModel
 from popk.reporting import interval_frame, interval_table, parameter_table
+from popk.reporting.card import model_tables
+from popk.statistics import (
+    IIV,
+    Beta,
+    HalfNormal,
+    Level,
+    LogNormal,
+    Proportional,
+    Subpopulations,
+)
+from popk.structure import OneCompartment
 
 
 def column(table, header):
@@ -27,6 +39,27 @@ def test_parameters_show_the_posterior_in_display_order(trees):
     assert column(table, "R-hat")["V (L)"].text == "1.002"
     assert column(table, "ESS bulk")["V (L)"].text == "1,234"
     assert column(table, "ESS tail")["V (L)"].text == "987"
+
+
+def test_a_point_has_no_intervals_but_only_what_is_given_is_fixed(trees):
+    fit = trees.fit_tree()
+    for name in ("omega_CL", "beta_CL_WT"):
+        fit["posterior"][name].values[...] = 0.75
+    fit["prior"]["beta_CL_WT"].values[...] = 0.75
+    stored = json.loads(fit.attrs["verdict"])
+    fit.attrs["verdict"] = json.dumps({**stored, "kind": "point", "basis": "the mode"})
+    rows = {row[0].text: row for row in parameter_table(fit).rows}
+    assert rows["beta_CL_WT"][3].text == "fixed"
+    assert rows["omega_CL"][3].text == "–"
+    assert rows["omega_CL"][4].text == "86.9 %"
+
+
+def test_a_fixed_parameter_has_no_interval(trees):
+    fit = trees.fit_tree()
+    fit["posterior"]["beta_CL_WT"].values[:] = 0.75
+    intervals = column(parameter_table(fit), "90 % interval")
+    assert intervals["beta_CL_WT"].text == "fixed"
+    assert " to " in intervals["V (L)"].text
 
 
 def test_iiv_is_given_as_cv_beside_omega(trees):
@@ -115,3 +148,25 @@ def test_the_frame_holds_full_precision_units_and_what_was_asked(trees, tmp_path
 def test_the_frame_says_whether_the_fit_converged(trees, converged):
     frame = interval_frame(trees.advice_tree(converged=converged))
     assert set(frame["fit_converged"]) == {converged}
+
+
+def test_levels_and_sub_populations_are_among_the_model_s_tables(trees):
+    model = PopModel(
+        OneCompartment(),
+        typical={"CL": LogNormal(0.2, cv=0.2), "V": LogNormal(4.0, cv=0.2)},
+        iiv=IIV({"CL": HalfNormal(0.4)}),
+        levels=[Level("SITE", {"V": HalfNormal(0.3)})],
+        subpopulations=Subpopulations(
+            ("normal", "fast"),
+            shares={"fast": Beta(0.3, n=5)},
+            folds={"CL": {"fast": LogNormal(2.5, cv=0.4)}},
+        ),
+        error=Proportional(HalfNormal(0.4)),
+        units=trees.UNITS | {"SITE": "1"},
+    )
+    fit = trees.fit_tree()
+    fit.attrs["model"] = model.to_json()
+    tables = {table.title: [row[0].text for row in table.rows] for table in model_tables(fit)}
+    title = "Sub-populations, not observed: normal, fast"
+    assert tables[title] == ["fold_CL_fast", "share_fast"]
+    assert tables["Variability (IIV, IOV and further levels)"] == ["omega_CL", "omega_SITE_V"]

@@ -135,6 +135,15 @@ def test_values_at_normal_scores_rise_far_into_both_tails(prior):
     assert np.all(np.diff(value) >= 0)
 
 
+@each
+def test_a_score_is_what_its_value_comes_from(prior):
+    score = np.linspace(-4.0, 4.0, 33)
+    # Near an upper bound a double has too few digits left for the score.
+    exact = 1e-9 if math.isinf(prior.support[1]) else 1e-4
+    np.testing.assert_allclose(prior.score(prior.at_score(score)), score, atol=exact)
+    assert prior.score(np.full((2, 3), prior.median)).shape == (2, 3)
+
+
 def test_values_at_normal_scores_of_normal_priors_have_closed_forms():
     score = np.array([-8.0, -1.0, 0.0, 2.5, 8.0])
     np.testing.assert_allclose(Normal(-0.5, 0.25).at_score(score), -0.5 + 0.25 * score, rtol=1e-14)
@@ -271,6 +280,7 @@ def test_fixed_is_known():
     np.testing.assert_array_equal(prior.draw(np.random.default_rng(1), 3), [0.75] * 3)
     assert prior.log_density(np.array([0.75, 0.7])).tolist() == [0.0, -np.inf]
     assert prior.at_score(np.array([-8.0, 0.0, 3.0])).tolist() == [0.75] * 3
+    assert prior.score(np.array([0.75, 0.75])).tolist() == [0.0, 0.0]
     with pm.Model() as model:
         assert prior.variable("beta").eval() == 0.75
     assert model.free_RVs == []

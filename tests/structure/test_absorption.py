@@ -11,6 +11,7 @@ from popk.errors import SettingError
 from popk.structure.absorption import FirstOrder, ParallelFirstOrder, Sequential, Transit, ZeroOrder
 from popk.structure.base import Dosing
 from popk.structure.compartments import OneCompartment, TwoCompartment
+from popk.structure.elimination import MichaelisMenten
 
 
 def test_zero_order_doses():
@@ -38,6 +39,24 @@ def test_mean_absorption_time_of_transit_compartments():
     assert np.trapezoid(outside, times) == pytest.approx(2.0 + 1 / 0.5, rel=1e-5)
 
 
+def test_absorption_faster_than_elimination_adds_to_its_rate_constant():
+    structure = OneCompartment(FirstOrder(faster=True))
+    assert structure.names == ("CL", "V", "DKA")
+    found = solve(structure, {"depot": 100.0}, CL=0.7, V=3.5, DKA=0.9)
+    np.testing.assert_allclose(
+        found[:, 0], 100.0 / 3.5 * bateman(TIMES, 1.1, 0.2), rtol=1e-4, atol=1e-5
+    )
+    assert TwoCompartment(Sequential(faster=True)).names == ("CL", "V1", "Q", "V2", "DKA", "D1")
+    assert OneCompartment(FirstOrder(faster=False)) == OneCompartment(FirstOrder())
+    shown = [repr(FirstOrder()), repr(FirstOrder(faster=True)), repr(Sequential())]
+    assert shown == ["FirstOrder()", "FirstOrder(faster=True)", "Sequential()"]
+
+
+def test_faster_than_a_saturable_elimination_means_nothing():
+    with pytest.raises(SettingError, match=r"faster than elimination needs Linear\(\)"):
+        OneCompartment(FirstOrder(faster=True), MichaelisMenten())
+
+
 @pytest.mark.parametrize("split", [True, False])
 def test_two_depots_are_two_bateman_functions(split):
     structure = OneCompartment(ParallelFirstOrder(split=split))
@@ -52,6 +71,7 @@ def test_two_depots_are_two_bateman_functions(split):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
+        (lambda: FirstOrder(faster="yes"), "FirstOrder was given faster='yes'; expected True or"),
         (lambda: Transit(0), "Transit was given n=0; expected the number of transit"),
         (lambda: Transit(2.5), "given n=2.5"),
         (lambda: Transit(True), "given n=True"),

@@ -30,19 +30,19 @@ FLAGS = [
 LIBRARIES = ["-lsundials_cvodes", "-lsundials_idas", "-lsundials_nvecserial", "-ltbb"]
 
 
-def translated(name):
+def translated(name, bridges):
     """The model in C++. stanc leaves a file beside its input, so it is given a copy."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(HERE / f"{name}.stan", folder)
         command = [STAN / "stanc", "--O1", "--name", f"model_{name}", "--print-cpp", f"{name}.stan"]
         done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
-    return done.stdout + (HERE / "bridge.cpp").read_text()
+    return done.stdout + "".join((HERE / bridge).read_text() for bridge in bridges)
 
 
 @cache
-def library(name):
+def library(name, bridges=("bridge.cpp",)):
     """The compiled model, made anew only when its source changes."""
-    code = translated(name)
+    code = translated(name, bridges)
     digest = hashlib.sha256((code + " ".join(FLAGS) + httpstan.__version__).encode())
     target = HERE / "build" / f"{name}_{digest.hexdigest()[:16]}.so"
     if not target.exists():
@@ -62,8 +62,8 @@ def library(name):
 class Model:
     """One model with its data."""
 
-    def __init__(self, name, data):
-        self.library = library(name)
+    def __init__(self, name, data, bridges=("bridge.cpp",)):
+        self.library = library(name, bridges)
         self.message = ctypes.create_string_buffer(500)
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump({key: _plain(value) for key, value in data.items()}, file)
@@ -88,19 +88,19 @@ class Model:
     def density(self, theta, times):
         value, gradient = ctypes.c_double(), np.empty(theta.size)
         self._call(
-            self.library.density, _doubles(theta), times, ctypes.byref(value), _doubles(gradient)
+            self.library.density, doubles(theta), times, ctypes.byref(value), doubles(gradient)
         )
         return value.value, gradient
 
     def concentrations(self, theta, count):
         found = np.empty(theta.size + count)
         self._call(
-            self.library.transformed, _doubles(theta), ctypes.c_size_t(len(found)), _doubles(found)
+            self.library.transformed, doubles(theta), ctypes.c_size_t(len(found)), doubles(found)
         )
         return found[theta.size :]
 
 
-def _doubles(array):
+def doubles(array):
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
 
 

@@ -48,13 +48,16 @@ def independence_chains(
 
 
 def pareto_k(log_weight: Floats) -> float:
-    """Pareto k-hat of importance weights (n); infinite where too few are above zero."""
+    """Pareto k-hat of importance weights (n); infinite where too few are above zero.
+
+    Of weights that are all the same, as where there is nothing to integrate, it is -infinity.
+    """
     from arviz_stats.base import array_stats
 
     finite = log_weight[np.isfinite(log_weight)]
+    if len(finite) and len(finite) == len(log_weight) and np.ptp(finite) < 1e-9:
+        return float("-inf")
     if len(finite) < 100:
         return float("inf")
-    if np.ptp(finite) < 1e-9:
-        return float("-inf")
     _, khat = array_stats.psislw(-finite, r_eff=1.0)
     return float(khat)

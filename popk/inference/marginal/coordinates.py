@@ -6,6 +6,7 @@ a log-normal parameter is its logarithm, and the prior is the same whatever the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,6 +49,10 @@ class Coordinates:
             for name, prior in self._priors.items()
         }
         return PopulationDraws(self.model, values)
+
+    def scores(self, values: Mapping[str, Floats]) -> Floats:
+        """The points (S, d) at which the parameters have these values (S)."""
+        return np.stack([self._priors[name].score(values[name]) for name in self.names], axis=1)
 
     def log_prior(self, x: Floats) -> Floats:
         """Log prior density of points (S, d)."""

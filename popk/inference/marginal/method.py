@@ -7,32 +7,35 @@ from os import cpu_count
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from popk.dataset import Dataset
 from popk.errors import SettingError
-from popk.inference.marginal.adapt import Adapted, adapt
+from popk.inference.marginal.adapt import adapt
 from popk.inference.marginal.assemble import assembled
 from popk.inference.marginal.chains import independence_chains, pareto_k
-from popk.inference.marginal.cohort import Cohort, Marginals
+from popk.inference.marginal.cohort import Cohort
+from popk.inference.marginal.learnt import CLASSES, Learnt
+from popk.inference.marginal.modes import figures_of_modes
+from popk.inference.marginal.proposals import (
+    BATCH,
+    LEAST,
+    STAGE,
+    Kept,
+    Unsuited,
+    propose_until,
+)
 from popk.inference.marginal.search import find_modes_of_marginal
-from popk.inference.nuts import NUTS, Progress
+from popk.inference.nuts import NUTS
+from popk.inference.progress import Progress
+from popk.inference.runs.store import NOWHERE, Store
 from popk.model import PopModel
 
 __all__ = ["Marginal"]
 
-type Floats = NDArray[np.float64]
-
+_CHECKED = 200  # draws at which the patients' nodes are judged
 _WARM = 50  # proposals of a chain that say where it starts
-_BATCH = 500  # proposals between reports
-_STAGE = 10_000
 _MOST = 60  # parameters
-_LEAST = 0.01  # of the proposals
-
-
-class _Unsuited(Exception):  # noqa: N818 - it leads to another method
-    """Why independent proposals do not do, in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,107 +93,102 @@ class Marginal:
             raise SettingError(f"Marginal was given cores={self.cores!r}; expected 1 or more.")
 
     def run(
-        self, model: PopModel, dataset: Dataset, *, seed: int, progress: Progress
+        self,
+        model: PopModel,
+        dataset: Dataset,
+        *,
+        seed: int,
+        progress: Progress,
+        store: Store = NOWHERE,
     ) -> tuple[xr.Dataset, xr.Dataset]:
-        """Posterior and statistics of the chains, each (chain, draw, …)."""
+        """Posterior and statistics of the chains, each (chain, draw, …).
+
+        Continued from a store, they are the same to the bit as without an interruption, on the same
+        machine and with the same versions: every batch of proposals has random numbers of its own.
+        What was learnt is stored once it is complete; interrupted before, it is learnt again.
+        """
         try:
             # The patients are what runs side by side; matrices as small as theirs only suffer.
             with threadpool_limits(1, user_api="blas"):
-                return self._run(model, dataset, seed=seed, progress=progress)
-        except _Unsuited as fault:
+                return self._run(model, dataset, seed=seed, progress=progress, store=store)
+        except Unsuited as fault:
             if self.otherwise is None:
                 raise SettingError(f"{fault} Sample by NUTS instead.") from None
-            progress(f"{fault} By NUTS instead", 0, 0, 0)
-            posterior, stats = self.otherwise.run(model, dataset, seed=seed, progress=progress)
+            progress(f"{fault} By NUTS instead")
+            posterior, stats = self.otherwise.run(
+                model, dataset, seed=seed, progress=progress, store=store
+            )
             stats.attrs["instead"] = f"{fault} Sampled by NUTS instead."
             return posterior, stats
 
     def _run(
-        self, model: PopModel, dataset: Dataset, *, seed: int, progress: Progress
+        self, model: PopModel, dataset: Dataset, *, seed: int, progress: Progress, store: Store
     ) -> tuple[xr.Dataset, xr.Dataset]:
         if model.classes:
-            raise _Unsuited("The model has sub-populations.")
+            raise Unsuited("The model has sub-populations.")
         if model.levels:
             # Given the population alone the subjects of a group are not independent.
             named = ", ".join(level.covariate for level in model.levels)
-            raise _Unsuited(f"The model has a further level ({named}).")
-        seeds = np.random.SeedSequence(seed).generate_state(2)
-        cohort = Cohort.of(model, dataset, seed=int(seeds[0]), cores=self.cores or cpu_count() or 1)
-        rng = np.random.default_rng(int(seeds[1]))
+            raise Unsuited(f"The model has a further level ({named}).")
+        seeds = [int(own) for own in np.random.SeedSequence(seed).generate_state(4)]
+        cohort = Cohort.of(model, dataset, seed=seeds[0], cores=self.cores or cpu_count() or 1)
         d = len(cohort.coordinates.names)
         if not 0 < d <= _MOST:
-            raise _Unsuited(f"{d} parameters are estimated, not between 1 and {_MOST}.")
-        progress("finding the mode", 0, 0, 0)
+            raise Unsuited(f"{d} parameters are estimated, not between 1 and {_MOST}.")
+        learnt = store.kept("learnt", lambda: self._learn(cohort, seeds[1], progress), CLASSES)
+        if isinstance(learnt, str):
+            raise Unsuited(learnt)
+        learnt.teach(cohort)
+        wanted = self.chains * (self.draws + _WARM)
+        made = propose_until(
+            wanted, cohort, learnt.adapted, seed=seeds[2], progress=progress, store=store
+        )
+        return self._chains(cohort, learnt, made, seeds[3])
+
+    def _learn(self, cohort: Cohort, seed: int, progress: Progress) -> Learnt | str:
+        """The proposals and the patients' integrals, or why they do not do."""
+        rng = np.random.default_rng(seed)
+        progress("finding the mode")
         modes = find_modes_of_marginal(cohort, rng)
         if not modes:
-            raise _Unsuited("No point near the priors gives the data a likelihood.")
+            return "No point near the priors gives the data a likelihood."
         adapted = adapt(
             cohort, modes, size=self.round_size, rng=rng,
-            report=lambda done, most: progress("learning the proposals", done, most, 0),
+            report=lambda done, most: progress("learning the proposals", done, most),
         )  # fmt: skip
-        if adapted.share < _LEAST:
-            raise _Unsuited(f"Only {100 * adapted.share:.1g} % of independent proposals count.")
-        x, z, log_posterior, log_weight, made = self._propose(cohort, adapted, rng, progress)
-        states, accepted = independence_chains(
-            log_weight.reshape(self.chains, -1), warm=_WARM, rng=rng
-        )
+        if adapted.share < LEAST:
+            return f"Only {100 * adapted.share:.1g} % of independent proposals count."
+        return Learnt.of(cohort, modes, adapted)
+
+    def _chains(
+        self, cohort: Cohort, learnt: Learnt, made: Kept, seed: int
+    ) -> tuple[xr.Dataset, xr.Dataset]:
         size = self.draws + _WARM
+        log_weight = made.log_weight[: self.chains * size]
+        states, accepted = independence_chains(
+            log_weight.reshape(self.chains, -1), warm=_WARM, rng=np.random.default_rng(seed)
+        )
         flat = (states + size * np.arange(self.chains)[:, None]).ravel()
-        posterior = assembled(cohort, x[flat], [own[flat] for own in z], chains=self.chains)
-        weights = cohort.integrate(adapted.points, _STAGE - 1, detail=True).log_weight
-        khat = [pareto_k(own.ravel()) for own in weights]
+        ends = np.cumsum(cohort.n_effects)
+        z = np.split(made.z[flat], ends[:-1], axis=1)
+        posterior = assembled(cohort, made.x[flat], z, chains=self.chains)
+        some = flat[:: max(1, len(flat) // _CHECKED)]
+        weights = cohort.integrate(made.x[some], STAGE - 1, detail=True).log_weight
         dims = ("chain", "draw")
         stats = xr.Dataset(
             {
-                "lp": (dims, log_posterior[flat].reshape(states.shape)),
+                "lp": (dims, made.log_posterior[flat].reshape(states.shape)),
                 "accepted": (dims, accepted),
                 "khat": ((), pareto_k(log_weight)),
-                "khat_subject": ("subject", khat),
+                "khat_subject": ("subject", [pareto_k(own.ravel()) for own in weights]),
                 "nodes": ("subject", cohort.nodes),
-                "noise": ((), adapted.noise),
-                "proposals": ((), made),
+                "noise": ((), learnt.adapted.noise),
+                "proposals": ((), BATCH * len(made.counts)),
                 "approximated": ((), cohort.n_fast),
             },
             coords={"chain": np.arange(self.chains), "draw": np.arange(self.draws),
-                    "subject": list(dataset.subjects)},
+                    "subject": [patient.subject for patient in cohort.patients]},
         )  # fmt: skip
-        return posterior, stats
-
-    def _propose(
-        self, cohort: Cohort, adapted: Adapted, rng: np.random.Generator, progress: Progress
-    ) -> tuple[Floats, list[Floats], Floats, Floats, int]:
-        """Proposals (S, d) for all chains, effects, log posterior and log weight, all made.
-
-        Rejection control (Liu, Chen & Wong, J Am Stat Assoc 93:1022, 1998): those with little
-        weight are kept with a probability in proportion, and weigh as much more; what is kept is
-        independent still, and exact solutions are only needed for it.
-        """
-        wanted = self.chains * (self.draws + _WARM)
-        points: list[Floats] = []
-        kept: list[Marginals] = []
-        bonus: list[Floats] = []
-        done = made = 0
-        while done < wanted:
-            progress("sampling", done, wanted, 0)
-            x = adapted.proposals.draw(_BATCH, rng)
-            rough = cohort.integrate(x, _STAGE + 3 * len(points), smooth=True)
-            log_weight = cohort.log_posterior(x, rough) - adapted.proposals.log_density(x)
-            log_chance = np.minimum(log_weight - adapted.ceiling, 0.0)
-            chosen = np.flatnonzero(np.log(rng.random(_BATCH)) < log_chance)
-            made += _BATCH
-            if made > 20 * _BATCH and done < _LEAST * made:
-                raise _Unsuited(f"Only {done} of {made} independent proposals count.")
-            done += len(chosen)
-            points.append(x[chosen])
-            stage = _STAGE + 3 * len(points)
-            unbiased = cohort.integrate(x[chosen], stage - 1)
-            exact = cohort.correct(x[chosen], unbiased, stage - 2)
-            kept.append(exact)
-            bonus.append(-adapted.proposals.log_density(x[chosen]) - log_chance[chosen])
-        progress("sampling", wanted, wanted, 0)
-        x = np.concatenate(points)[:wanted]
-        likelihood = np.concatenate([part.log_likelihood for part in kept])[:wanted]
-        each = zip(*(part.picks for part in kept), strict=True)
-        z = [np.concatenate(own)[:wanted, 0] for own in each]
-        log_posterior = cohort.log_posterior(x, Marginals(likelihood, ()))
-        return x, z, log_posterior, log_posterior + np.concatenate(bonus)[:wanted], made
+        return posterior, stats.assign(
+            figures_of_modes(cohort.coordinates, learnt.modes, posterior)
+        )

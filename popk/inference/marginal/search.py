@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popk.inference.marginal.cohort import Cohort
+from popk.inference.marginal.exchange import exchanged
 
-__all__ = ["Mode", "find_modes_of_marginal"]
+__all__ = ["Mode", "find_modes_of_marginal", "modes_above"]
 
 type Floats = NDArray[np.float64]
 
@@ -57,8 +58,20 @@ def find_modes_of_marginal(cohort: Cohort, rng: np.random.Generator) -> list[Mod
     chosen = chosen[np.isfinite(value[chosen])]
     if not len(chosen):
         return []
-    found = _distinct(_climb(cohort, tried[chosen]))
-    few = len(cohort.patients) < _MANY * d
+    found = _climb(cohort, tried[chosen])
+    other = exchanged(cohort.coordinates, max(found, key=lambda mode: mode.log_density).x)
+    return _described(cohort, found if other is None else [*found, *_climb(cohort, other[None])])
+
+
+def modes_above(cohort: Cohort, x: Floats) -> list[Mode]:
+    """The distinct modes that lie above points (M, d), the best first."""
+    return _described(cohort, _climb(cohort, x))
+
+
+def _described(cohort: Cohort, modes: list[Mode]) -> list[Mode]:
+    """Those that are distinct, with the curvature of slopes where patients are few."""
+    found = _distinct(modes)
+    few = len(cohort.patients) < _MANY * len(found[0].x)
     return [_curved(cohort, mode) if few else mode for mode in found]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from popk.errors import SettingError
 
@@ -52,6 +52,10 @@ class Prior(ABC):
 
         The quantile at the score's normal probability, computed in both tails without loss.
         """
+
+    @abstractmethod
+    def score(self, value: Any) -> NDArray[np.float64]:
+        """Standard normal score of each value: what `at_score` turns into it."""
 
     @property
     def median(self) -> float:
@@ -131,6 +135,11 @@ class Continuous(Prior):
         score, exact = np.asarray(score, dtype=np.float64), self.exact
         tail = ndtr(-np.abs(score))
         return np.asarray(np.where(score > 0, exact.isf(tail), exact.ppf(tail)))
+
+    @override
+    def score(self, value: Any) -> NDArray[np.float64]:
+        below, above = self.exact.cdf(value), self.exact.sf(value)
+        return np.asarray(np.where(below < above, ndtri(below), -ndtri(above)))
 
 
 def number(where: str, name: str, value: object) -> float:

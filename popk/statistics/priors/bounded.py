@@ -157,6 +157,12 @@ class _LogitNormal:
     def isf(self, probability: Any) -> Any:
         return expit(stats.norm.isf(probability, self.mu, self.sd))
 
+    def cdf(self, value: Any) -> Any:
+        return stats.norm.cdf(logit(value), self.mu, self.sd)
+
+    def sf(self, value: Any) -> Any:
+        return stats.norm.sf(logit(value), self.mu, self.sd)
+
     def rvs(self, *, size: int, random_state: np.random.Generator) -> Any:
         return expit(random_state.normal(self.mu, self.sd, size))
 

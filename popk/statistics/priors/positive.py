@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast, override
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import betaincinv
+from scipy.special import betainc, betaincinv
 
 from popk.statistics.priors.base import Continuous, Prior, number
 from popk.statistics.priors.real import Normal, StudentT
@@ -90,6 +90,10 @@ class LogNormal(Positive):
     @override
     def at_score(self, score: Any) -> NDArray[np.float64]:
         return self.centre * np.exp(self.sd_log * np.asarray(score, dtype=np.float64))
+
+    @override
+    def score(self, value: Any) -> NDArray[np.float64]:
+        return np.log(np.asarray(value, dtype=np.float64) / self.centre) / self.sd_log
 
     @override
     def _flattened(self, factor: float) -> Prior:
@@ -245,6 +249,13 @@ class _FoldedT:
     def isf(self, probability: Any) -> Any:
         upper = np.asarray(probability, dtype=np.float64) / 2
         return stats.t.isf(upper, self.freedom, scale=self.scale)
+
+    def cdf(self, value: Any) -> Any:
+        square = (np.maximum(value, 0.0) / self.scale) ** 2
+        return betainc(0.5, self.freedom / 2, square / (square + self.freedom))
+
+    def sf(self, value: Any) -> Any:
+        return 2 * stats.t.sf(np.maximum(value, 0.0), self.freedom, scale=self.scale)
 
 
 def _check_scale(prior: Prior, name: str, value: object) -> None:

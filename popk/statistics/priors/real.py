@@ -57,6 +57,10 @@ class Normal(Continuous):
         return self.mean + self.sd * np.asarray(score, dtype=np.float64)
 
     @override
+    def score(self, value: Any) -> NDArray[np.float64]:
+        return (np.asarray(value, dtype=np.float64) - self.mean) / self.sd
+
+    @override
     def _flattened(self, factor: float) -> Prior:
         return Normal(self.mean, self.sd * math.sqrt(factor))
 
@@ -152,6 +156,10 @@ class Fixed(Prior):
     @override
     def at_score(self, score: Any) -> NDArray[np.float64]:
         return np.full(np.shape(score), float(self.value))
+
+    @override
+    def score(self, value: Any) -> NDArray[np.float64]:
+        return np.zeros(np.shape(value))
 
     @override
     def _flattened(self, factor: float) -> Prior:

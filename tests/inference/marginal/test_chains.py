@@ -121,3 +121,4 @@ def test_k_hat_of_too_few_weights_is_infinite_and_of_equal_ones_minus_infinite()
     log_weight[:99] = np.random.default_rng(9).standard_normal(99)
     assert pareto_k(log_weight) == np.inf
     assert pareto_k(np.full(200, -3.0)) == -np.inf
+    assert pareto_k(np.zeros(48)) == -np.inf  # of subjects without random effects

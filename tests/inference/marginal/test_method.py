@@ -72,9 +72,7 @@ def seen():
 
 @pytest.fixture(scope="module")
 def fit(data, seen):
-    return sample(
-        MODEL, data, Marginal(cores=1, **METHOD), seed=3, progress=lambda *news: seen.append(news)
-    )
+    return sample(MODEL, data, Marginal(cores=1, **METHOD), seed=3, progress=seen.append)
 
 
 def joint(fits, observed, cl, omega, z):
@@ -174,7 +172,7 @@ def test_draws_depend_on_the_seed_and_not_on_the_cores(fit, data):
 def test_statistics_say_what_the_chains_rest_on(fit, data):
     found = fit["sample_stats"].to_dataset()
     assert found["lp"].dims == found["accepted"].dims == ("chain", "draw")
-    assert found.sizes == {"chain": 4, "draw": 400, "subject": 5}
+    assert found.sizes == {"chain": 4, "draw": 400, "subject": 5, "mode": 1, "estimated": 2}
     assert found["subject"].values.tolist() == list(data.subjects)
     assert np.isfinite(found["lp"]).all()
     posterior = fit["posterior"]["CL"].transpose("chain", "draw").values
@@ -211,13 +209,16 @@ def test_attributes_make_it_reproducible(fit):
 
 def test_progress_goes_through_the_stages_in_order(fit, seen):
     assert fit is not None
-    assert list(dict.fromkeys(news[0] for news in seen)) == [
-        "finding the mode", "learning the proposals", "refining the integrals", "sampling",
+    assert list(dict.fromkeys(news.stage for news in seen)) == [
+        "finding the mode", "learning the proposals", "sampling",
         "checking convergence", "integrating out the random effects",
     ]  # fmt: skip
-    done = [news[1] for news in seen if news[0] == "sampling"]
-    assert done == sorted(done)
-    assert done[-1] == 4 * 450
+    told = [news for news in seen if news.stage == "sampling"]
+    assert [news.done for news in told] == sorted(news.done for news in told)
+    assert told[-1].done == 4 * 450
+    assert told[-1].made == int(fit["sample_stats"]["proposals"])
+    # Weights of what is kept are nearly equal.
+    assert 0.8 * 4 * 450 < told[-1].ess <= told[-1].made
 
 
 KNOWN = replace(
@@ -232,7 +233,7 @@ def test_where_nothing_is_estimated_nuts_samples_and_it_is_said(fit, data):
     other = NUTS(draws=50, tune=50, chains=2, cores=1, pilot=0)
     found = sample(
         KNOWN, data, Marginal(cores=1, otherwise=other), seed=1,
-        progress=lambda *news: stages.append(news[0]),
+        progress=lambda news: stages.append(news.stage),
     )  # fmt: skip
     note = "0 parameters are estimated, not between 1 and 60. Sampled by NUTS instead."
     assert found.attrs["method_note"] == note

@@ -1,0 +1,84 @@
+"""What happens to a fit on the command line: its folder, its manifest, its end after a break."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from popk.cli.options import CommandError
+from popk.cli.output import open_console, print_plain, print_table, print_verdict
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from rich.console import Console
+
+__all__ = ["FIT", "finish", "refuse_used", "resume", "write_manifest"]
+
+FIT = "fit.nc"
+"""The fit's file in a run's folder."""
+_MANIFEST = "manifest.json"
+
+
+def resume(run: Path) -> None:
+    """Continue a fit that was interrupted, from the last draws on disk.
+
+    Parameters
+    ----------
+    run
+        Folder that `popk fit` wrote
+    """
+    from popk.inference import resume as go_on
+    from popk.inference import state_of
+
+    console = open_console()
+    finished = state_of(run) == "finished"
+    result = go_on(run, progress=True)
+    if finished and (run / _MANIFEST).exists():
+        print_plain(console, f"{run} is finished: there is nothing to resume.")
+    finish(console, result, run)
+
+
+def refuse_used(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds a fit or a run, unless it is to be overwritten."""
+    # Without a file of a run there is no need for slow imports.
+    if overwrite or not out.is_dir() or not any(out.iterdir()):
+        return
+    from popk.inference import state_of
+
+    state = state_of(out)
+    if state == "finished":
+        raise CommandError(
+            f"{out} holds a fit already. Give another folder with --out, or --overwrite to "
+            "replace it."
+        )
+    if state == "unfinished":
+        raise CommandError(
+            f"{out} holds an unfinished run: popk resume {out} continues it. Or give another "
+            "folder with --out, or --overwrite to begin anew."
+        )
+
+
+def finish(console: Console, result: xr.DataTree, out: Path) -> None:
+    """Write the manifest of a fit; print its verdict and its population parameters."""
+    from popk.reporting import parameter_table
+
+    write_manifest(result, out)
+    print_verdict(console, result)
+    print_table(console, parameter_table(result), result)
+    print_plain(console, f"Written: {out / FIT} and {out / _MANIFEST}.")
+
+
+def write_manifest(fitted: xr.DataTree, out: Path) -> None:
+    """Write what the fit rests on, and its checksum, as JSON."""
+    from popk.storage import checksum, write_atomically
+
+    attrs = fitted.attrs
+    plain = ("kind", "popk_version", "created", "model_name", "model_hash", "data_hash")
+    content: dict[str, Any] = {name: str(attrs[name]) for name in plain}
+    content["seed"] = int(attrs["seed"])
+    for name in ("method", "units", "versions", "verdict"):
+        content[name] = json.loads(attrs[name])
+    content["sha256"] = {FIT: checksum(out / FIT)}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(out / _MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))

@@ -1,0 +1,62 @@
+"""Checks that the settings of several methods share."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+from popk.errors import SettingError
+
+__all__ = ["check_cores", "check_flag", "check_whole"]
+
+
+def check_whole(method: object, lowest: dict[str, int]) -> None:
+    """Refuse settings of a method that are not whole numbers of at least so much.
+
+    Raises
+    ------
+    SettingError
+        When one is not, in a sentence.
+    """
+    for name, least in lowest.items():
+        value = getattr(method, name)
+        if not _is_whole(value) or value < least:
+            raise SettingError(
+                f"{type(method).__name__} was given {name}={value!r}; expected a whole number, "
+                f"{least} or more."
+            )
+
+
+def check_cores(method: object, cores: object) -> None:
+    """Refuse a number of cores that is none; None means all of them.
+
+    Raises
+    ------
+    SettingError
+        When it is none, in a sentence.
+    """
+    if cores is not None and not (_is_whole(cores) and float(str(cores)) >= 1):
+        raise SettingError(
+            f"{type(method).__name__} was given cores={cores!r}; expected 1 or more, or None for "
+            "all of them."
+        )
+
+
+def check_flag(method: object, name: str) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises
+    ------
+    SettingError
+        When it is something else, in a sentence.
+    """
+    value = getattr(method, name)
+    if not isinstance(value, bool):
+        raise SettingError(
+            f"{type(method).__name__} was given {name}={value!r}; expected True or False."
+        )
+
+
+def _is_whole(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    return float(value).is_integer()
