@@ -24,6 +24,7 @@ type Floats = NDArray[np.float64]
 
 _ROUNDS = 14
 _HOPELESS = 0.05  # effective share with which no one stops early
+_LEARNT = 300  # points of the posterior that the patients' shapes are learnt from in the end
 _LAST_ROUNDS = 4
 _LARGER = 3  # times as many points in each of them
 _THIN = 0.5  # Pareto k-hat of the proposals
@@ -124,6 +125,10 @@ def adapt(
         proposals = proposals.fitted(points, weight)
         if turn >= _LEARNING and len(proposals.weight) < _MOST_COMPONENTS:
             proposals = proposals.split(points, weight, rng).fitted(points, weight)
+    # The first rounds' shapes rest on the few points that were effective then.
+    chosen = points[rng.choice(len(points), size=_LEARNT, p=weight)]
+    found = cohort.integrate(chosen, 7 * _STAGE, detail=True, rough=True)
+    cohort.learn(chosen, found, np.full(_LEARNT, 1 / _LEARNT))
     if cohort.is_costly:
         _train(cohort, points, weight, rng)
     noise = refine(cohort, _taken(points, weight, rng))

@@ -62,6 +62,7 @@ _NEAR_MODE = 0.5  # promised gain of log density of the last step to a mode: one
 _CLOSER = 0.01
 _CLIMBING = 64  # nodes while modes are sought, where they cost little
 _MOST = 3.0  # log weight of a node, above the integral that the mode suggests
+_LEAST = 4.0  # and below that of the normal density there
 _LOG_TWO_PI = float(np.log(2 * np.pi))
 _SHIFTS = 8  # sets of shared nodes, of which the best is used
 _NARROWEST = 0.25  # a shape's variance, of that of the normal one
@@ -72,14 +73,16 @@ class Marginals:
     """What was found at S points.
 
     ``log_likelihood`` (S, n_subjects), the log of the estimated marginal likelihood of each;
-    ``picks``, for each subject standardised effects (S, K, k) drawn given its data. Where asked
-    for: ``modes``, the same at their conditional modes (S, k); ``log_weight``, of each subject the
-    importance weights of its nodes (S, J), relative to their sum; ``first`` (S, k) and ``second``
-    (S, k, k) moments of the conditional posterior in the coordinates of `popk.individual.Shape`.
+    ``picks``, for each subject standardised effects (S, K, k) drawn given its data, and
+    ``promised``, the log joint density (S, K) by which they were drawn. Where asked for: ``modes``,
+    the same at their conditional modes (S, k); ``log_weight``, of each subject the importance
+    weights of its nodes (S, J), relative to their sum; ``first`` (S, k) and ``second`` (S, k, k)
+    moments of the conditional posterior in the coordinates of `popk.individual.Shape`.
     """
 
     log_likelihood: Floats
     picks: tuple[Floats, ...]
+    promised: tuple[Floats, ...] = ()
     modes: tuple[Floats, ...] = ()
     log_weight: tuple[Floats, ...] = ()
     first: tuple[Floats, ...] = ()
@@ -87,7 +90,10 @@ class Marginals:
 
     def taken(self, chosen: Any) -> Marginals:
         """At some of the points."""
-        return Marginals(self.log_likelihood[chosen], tuple(own[chosen] for own in self.picks))
+        each = (self.picks, self.promised)
+        return Marginals(
+            self.log_likelihood[chosen], *(tuple(own[chosen] for own in part) for part in each)
+        )
 
 
 @dataclass
@@ -218,7 +224,7 @@ class Cohort:
             expected = _expected(draws, patient)
             exact = log_joint(draws, patient, expected, picks)[0]
             with np.errstate(invalid="ignore"):
-                ratio = exact - log_joint(draws, fast, expected, picks)[0]
+                ratio = exact - found.promised[index]
             ratio = np.where(np.isfinite(ratio), ratio, -np.inf)
             chosen, total = _picked(ratio, 1, rng)
             likelihood = found.log_likelihood[:, index] + total - np.log(ratio.shape[1])
@@ -340,7 +346,7 @@ class Cohort:
             modes = self._modes(fast, index, near, tried)
             nodes = propose(tried, fast, modes, each=FEWEST_NODES, rng=rng, shape=guide.shape)
             exact = log_joint(tried, patient, modes.expected, nodes.z)[0] - nodes.log_density
-            apart, variance = _apart(nodes.log_weight, exact)
+            apart, variance = _apart(_tamed(modes, nodes), exact)
             if apart < _NEAR:
                 guide.fast = fast
                 guide.picks = int(np.ceil(np.clip(variance / allowed, 1, _MOST_PICKS)))
@@ -396,19 +402,29 @@ class Cohort:
             shape=guide.shape, common=shared,
         )  # fmt: skip
         many = 1 if patient is self.patients[index] else guide.picks
-        log_weight = _tamed(modes, nodes) if smooth else nodes.log_weight
+        tame = smooth or patient is not self.patients[index]
+        log_weight = _tamed(modes, nodes) if tame else nodes.log_weight
         chosen, total = _picked(log_weight, many, rng)
         marginal = total - np.log(nodes.log_weight.shape[1])
         picks = np.take_along_axis(nodes.z, chosen[..., None], axis=1)
+        promised = np.take_along_axis(log_weight + nodes.log_density, chosen, axis=1)
         if not detail:
-            return marginal, picks
+            return marginal, picks, promised
         with np.errstate(divide="ignore", invalid="ignore"):
-            relative = nodes.log_weight - total[:, None]
+            relative = log_weight - total[:, None]
         relative = np.where(np.isfinite(relative), relative, -np.inf)
         weight = np.exp(relative)
         y = (nodes.z - modes.z[:, None]) @ np.linalg.cholesky(modes.precision)
         second = np.einsum("sj,sjk,sjl->skl", weight, y, y)
-        return marginal, picks, modes.z, relative, np.einsum("sj,sjk->sk", weight, y), second
+        return (
+            marginal,
+            picks,
+            promised,
+            modes.z,
+            relative,
+            np.einsum("sj,sjk->sk", weight, y),
+            second,
+        )
 
     def _each(
         self,
@@ -490,9 +506,10 @@ def _apart(rough: Floats, exact: Floats) -> tuple[float, float]:
 
 
 def _tamed(modes: Modes, nodes: Proposals) -> Floats:
-    """Log weights of nodes (S, J), none far above what is found around the mode.
+    """Log weights of nodes (S, J), held to what the mode suggests where they are far from it.
 
-    Polynomials may promise much far away, and a node that all points share would promise it at all.
+    Polynomials may promise much far away, or nothing where there is something. None weighs far more
+    than the normal integral around the mode, nor far less than the normal density there says.
     """
     k = modes.z.shape[1]
     if k == 0:
@@ -500,11 +517,13 @@ def _tamed(modes: Modes, nodes: Proposals) -> Floats:
     factor = np.linalg.cholesky(modes.precision)
     away = 0.5 * (((nodes.z - modes.z[:, None]) @ factor) ** 2).sum(axis=2)
     nearest = away.argmin(axis=1)[:, None]
-    peak = np.take_along_axis(nodes.log_weight + nodes.log_density + away, nearest, axis=1)[:, 0]
-    about = peak + 0.5 * k * _LOG_TWO_PI - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
-    return np.minimum(
-        nodes.log_weight, np.where(np.isfinite(about), about, np.inf)[:, None] + _MOST
-    )
+    peak = np.take_along_axis(nodes.log_weight + nodes.log_density + away, nearest, axis=1)
+    peak = np.where(np.isfinite(peak), peak, -np.inf)
+    width = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)[:, None]
+    about = peak + 0.5 * k * _LOG_TWO_PI - width
+    normal = peak - away - nodes.log_density
+    held = np.clip(nodes.log_weight, normal - _LEAST, np.maximum(about, normal) + _MOST)
+    return np.where(np.isfinite(peak), held, nodes.log_weight)
 
 
 def _shape(first: Floats, second: Floats) -> Shape:
