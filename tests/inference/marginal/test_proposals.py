@@ -73,3 +73,19 @@ def test_what_was_written_before_an_empty_batch_is_gone_on_from(cohort, adapted)
     np.testing.assert_array_equal(begun.x, whole.x)
     np.testing.assert_array_equal(begun.log_weight, whole.log_weight)
     assert store.position == {"proposals": BATCH, "kept": int(whole.counts[0])}
+
+
+def test_what_is_kept_and_its_weights_are_the_posterior(cohort, adapted):
+    """The chance of being kept is made up for: against plain importance sampling."""
+    x = adapted.proposals.draw(20_000, np.random.default_rng(3))
+    log_weight = cohort.log_posterior(x, cohort.integrate(x, 5)) - adapted.proposals.log_density(x)
+    plain = np.exp(log_weight - log_weight.max())
+    kept = propose_until(2_500, cohort, adapted, seed=4, progress=silent, store=NOWHERE)
+    own = np.exp(kept.log_weight - kept.log_weight.max())
+    for k in range(x.shape[1]):
+        mean = np.average(x[:, k], weights=plain)
+        sd = np.sqrt(np.average((x[:, k] - mean) ** 2, weights=plain))
+        found = np.average(kept.x[:, k], weights=own)
+        assert abs(found - mean) < 0.1 * sd
+        spread = np.sqrt(np.average((kept.x[:, k] - found) ** 2, weights=own))
+        assert spread == pytest.approx(sd, rel=0.08)
