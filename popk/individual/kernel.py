@@ -131,17 +131,24 @@ class Modes:
     quantified: Floats
     expected: Floats
 
+    def taken(self, rows: NDArray[np.int64]) -> Modes:
+        """Those of some draws."""
+        parts = (self.z, self.precision, self.quantified, self.expected)
+        return Modes(*(part[rows] for part in parts))
+
 
 @dataclass(frozen=True)
 class Shape:
     """How a patient's conditional posterior differs from the normal one that its mode suggests.
 
     In coordinates y = L^T (z - mode), where L L^T is the precision at the mode, it has about the
-    mean ``centre`` (k) and the covariance F F^T, F = ``factor`` (k, k).
+    mean ``centre`` (k) and the covariance F F^T, F = ``factor`` (k, k). Where its tails are heavier
+    than such nodes', some are to be ``defensive``: spread as widely as the effects themselves are.
     """
 
     centre: Floats
     factor: Floats
+    defensive: bool = False
 
 
 @dataclass(frozen=True)
@@ -227,8 +234,9 @@ def find_modes(
     steps
         At most so many steps.
     tolerance
-        Stop where a step promises no more log density than this: a tenth is near enough for what
-        `propose` needs. That step is still taken, with the precision of where it began.
+        Stop where a step promises no more log density than this, and loses no more: a tenth is near
+        enough for what `propose` needs. That step is still taken, with the precision of where it
+        began.
     """
     population = population.by_class()
     size, k = population.size, n_effects(population, patient)
@@ -243,7 +251,14 @@ def find_modes(
             break
         step = _bounded(np.linalg.solve(precision[active], gradient[active][..., None])[..., 0])
         last = 0.5 * (step * gradient[active]).sum(axis=1) <= tolerance
-        z[active[last]] += damping[active[last], None] * step[last]
+        if last.any():
+            ending = active[last]
+            end = z[ending] + damping[ending, None] * step[last]
+            # Where the curvature misleads, a step that promised little may lose much.
+            reached = _value(population, patient, expected, end, ending)
+            lost = reached < value[ending] - tolerance
+            z[ending[~lost]] = end[~lost]
+            last[last] = ~lost
         active, step = active[~last], step[~last]
         if not len(active):
             break
@@ -376,7 +391,7 @@ def propose(
     factors = [np.linalg.cholesky(modes.precision)]
     if patient.observed.status.any():
         factors.append(np.linalg.cholesky(modes.quantified))
-    if population.label is not None:
+    if population.label is not None or (shape is not None and shape.defensive):
         factors.append(np.broadcast_to(np.eye(k), modes.precision.shape))
     shift = np.empty((size, each, k))
     share = [len(range(c, each, len(factors))) for c in range(len(factors))]
@@ -456,6 +471,21 @@ def _likelihood(
         each = error.log_likelihood(patient.observed, prediction, sigma, NUMPY)
     total = np.asarray(each).sum(axis=1)
     return np.where(np.isfinite(total), total, -np.inf)
+
+
+def _value(
+    population: PopulationDraws,
+    patient: Patient,
+    expected: Floats,
+    z: Floats,
+    rows: NDArray[np.int64],
+) -> Floats:
+    """Log density of z up to a constant, as `_density` has it."""
+    chosen = population.taken(rows)
+    theta, _ = parameters_of(chosen, patient, expected[rows], z)
+    prediction = patient.solver.ensemble(theta).value
+    likelihood = _likelihood(population, patient, prediction, chosen.sigma)
+    return np.asarray(likelihood - 0.5 * (z**2).sum(axis=1))
 
 
 def _density(

@@ -130,7 +130,7 @@ class SMC:
         modes = modes_above(scout, _apart(x, [peak.x for peak in peaks]))
         centres = [(mode.x, mode.precision) for mode in modes]
         figures = figures_of_modes(scout.coordinates, centres, posterior)
-        checked = khat_of_subjects(scout, x, np.random.default_rng(int(seeds[1])))
+        checked = khat_of_subjects(scout, x)
         figures["khat_subject"] = ("subject", checked)
         return posterior, self._statistics(scout, ends, noise).assign(figures)
 

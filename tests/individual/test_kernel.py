@@ -233,6 +233,19 @@ def test_modes_within_a_tolerance_are_near_wherever_the_search_begins(fits, case
             assert best - 0.1 < near < best + 1e-4
 
 
+def test_a_last_step_that_promises_little_must_not_lose_much(fits):
+    """Just before a limit of quantification the curvature says nothing of what lies beyond."""
+    population = draws(fits, **SEVERAL)
+    patient = patient_with(fits, population, OBSERVED["BLQ"])
+    modes = find_modes(population, patient)
+    for shift in ([-0.028, -0.193], [0.371, -0.672], [-0.173, 0.209]):
+        found = find_modes(population, patient, start=modes.z + np.array([shift]), tolerance=0.5)
+        best, near = (
+            joint_by_hand(fits, population, 1, OBSERVED["BLQ"], m.z[1]) for m in (modes, found)
+        )
+        assert near > best - 1.0
+
+
 def test_one_step_from_near_the_mode_is_enough_to_integrate(fits):
     population = draws(fits, **SEVERAL)
     patient = patient_with(fits, population, OBSERVED["three"])

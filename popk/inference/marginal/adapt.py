@@ -13,6 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from popk.inference.marginal.calibration import (
+    Correction,
+    calibrated,
+    points_needed,
+    with_tolerance,
+)
 from popk.inference.marginal.chains import pareto_k
 from popk.inference.marginal.cohort import Cohort
 from popk.inference.marginal.mixture import Mixture
@@ -47,9 +53,11 @@ _TESTED = 48
 _MOST_NODES = 1024
 _MOST_COSTLY = 512  # where the equations are costly
 _REFINEMENTS = 6
-_SUSPECT = 0.65  # Pareto k-hat of a patient's nodes, above which they are spread more widely
-_WIDENINGS = 3
-_WIDENED = 1.3  # times as far
+_SUSPECT = 0.6  # Pareto k-hat of a patient's nodes, above which they are spread more widely
+_WRONG = 0.25  # variance of what a correction leaves, above which integrals must be unbiased
+_LOOKED_AT = 10  # of so many points of a last round, the one with the highest weight
+_PICKED = 0.01  # relative variance, for a patient, of an average over picks
+_FEWEST_PICKS = 2
 _PAIRS = 48  # points at which it is measured
 _STAGE = 1_000
 
@@ -59,7 +67,8 @@ class Adapted:
     """The proposals, the effective share of them, and points of the posterior.
 
     ``ceiling`` is the log weight above which a proposal is sure to be kept, ``noise`` the variance
-    of the log posterior's estimate.
+    of the log posterior's estimate. With a ``correction`` that estimate is the smooth one, put
+    right; without, the unbiased one.
     """
 
     proposals: Mixture
@@ -67,6 +76,7 @@ class Adapted:
     points: Floats
     ceiling: float
     noise: float
+    correction: Correction | None = None
 
 
 def adapt(
@@ -131,8 +141,28 @@ def adapt(
     cohort.learn(chosen, found, np.full(_LEARNT, 1 / _LEARNT))
     if cohort.is_costly:
         _train(cohort, points, weight, rng)
-    noise = refine(cohort, _taken(points, weight, rng))
-    return _finished(cohort, proposals, drawn, noise, size=size, rng=rng)
+    _widen(cohort, chosen)
+    correction: Correction | None = _corrected(cohort, points, weight, rng)
+    assert correction is not None
+    noise = correction.error
+    if noise > _WRONG:
+        noise, correction = refine(cohort, _taken(points, weight, rng)), None
+    if correction is not None:
+        drawn = [(used, x, value + correction.at(x)) for used, x, value in drawn]
+    return _finished(cohort, proposals, drawn, noise, correction, size=size, rng=rng)
+
+
+def _corrected(
+    cohort: Cohort, points: Floats, weight: Floats, rng: np.random.Generator
+) -> Correction:
+    """The smooth integrals' correction, measured where the posterior is and somewhat beyond."""
+    n = points_needed(points.shape[1]) // 2
+    near = rng.choice(len(points), size=n, p=weight)
+    wide = rng.choice(len(points), size=n, p=_flat(weight))
+    found = calibrated(cohort, points[np.concatenate([near, wide])])
+    # Unbiased estimates are only for picking effects now.
+    cohort.pick(_PICKED, fewest=_FEWEST_PICKS)
+    return with_tolerance(cohort, found, points[near])
 
 
 def _finished(
@@ -140,6 +170,7 @@ def _finished(
     proposals: Mixture,
     drawn: list[tuple[Mixture, Floats, Floats]],
     noise: float,
+    correction: Correction | None,
     *,
     size: int,
     rng: np.random.Generator,
@@ -149,8 +180,17 @@ def _finished(
         used = proposals.widened(_DEFENSIVE, _WIDER)
         x = used.draw(_LARGER * size, rng)
         log_posterior = cohort.log_posterior(x, cohort.integrate(x, 0, smooth=True))
+        log_density = used.log_density(x)
+        if correction is not None:
+            log_posterior = log_posterior + correction.at(x)
+            top = np.argsort(log_density - log_posterior)[: len(x) // _LOOKED_AT]
+            found = cohort.integrate(x[top], 8 * _STAGE + 2 * turn)
+            found = cohort.correct(x[top], found, 8 * _STAGE + 2 * turn + 1)
+            log_posterior[top] = correction.decided(
+                cohort, x[top], log_posterior[top], cohort.log_posterior(x[top], found)
+            )
         drawn.append((used, x, log_posterior))
-        log_weight = log_posterior - used.log_density(x)
+        log_weight = log_posterior - log_density
         points, weight = _pooled(drawn)
         if turn == _LAST_ROUNDS - 1 or pareto_k(log_weight) < _THIN:
             break
@@ -158,7 +198,8 @@ def _finished(
         if len(proposals.weight) < 2 * _MOST_COMPONENTS:
             proposals = proposals.split(points, weight, rng).fitted(points, weight)
     share = _weights(log_weight, x.shape[1])[1] / len(x)
-    return Adapted(used, share, _taken(points, weight, rng), _ceiling(log_weight), noise)
+    some = _taken(points, weight, rng)
+    return Adapted(used, share, some, _ceiling(log_weight), noise, correction)
 
 
 def _settled(
@@ -253,16 +294,17 @@ def refine(cohort: Cohort, points: Floats) -> float:
     changes over the width of the posterior.
     """
     noise = _more_nodes(cohort, points)
-    for turn in range(_WIDENINGS):
-        weights = cohort.integrate(points, 4 * _STAGE + turn, detail=True, rough=True).log_weight
-        khat = np.array([pareto_k(own.ravel()) for own in weights])
-        bad = khat > _SUSPECT
-        if not bad.any():
-            break
-        cohort.widen(np.flatnonzero(bad), _WIDENED)
+    _widen(cohort, points)
     cohort.common = noise > _TOO_MUCH
     cohort.settle(points)
     return noise
+
+
+def _widen(cohort: Cohort, points: Floats) -> None:
+    """Spread the nodes of patients whose conditional posterior has heavier tails than they have."""
+    weights = cohort.integrate(points, 4 * _STAGE, detail=True, rough=True).log_weight
+    khat = np.array([pareto_k(own.ravel()) for own in weights])
+    cohort.widen(np.flatnonzero(khat > _SUSPECT))
 
 
 def _more_nodes(cohort: Cohort, points: Floats) -> float:

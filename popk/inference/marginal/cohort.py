@@ -12,10 +12,10 @@ picks, times the approximate integral, is again an unbiased estimate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -28,7 +28,6 @@ from popk.individual import (
     Modes,
     Patient,
     Proposals,
-    Shape,
     expected_of,
     find_modes,
     log_joint,
@@ -39,8 +38,10 @@ from popk.individual import (
     propose,
 )
 from popk.inference.marginal.coordinates import Coordinates
+from popk.inference.marginal.guide import Guide, shape_of
 from popk.inference.marginal.slopes import Neighbourhood, joint_slopes
 from popk.inference.marginal.surrogate import fitted_surrogate
+from popk.inference.marginal.weighing import apart, picked, tamed
 from popk.model import PopModel
 from popk.population import PopulationDraws
 
@@ -55,17 +56,14 @@ _STEP = 4e-3  # in a coordinate: below any posterior's width
 _RIDGE = 1e-3
 _SOLVED = 3  # nodes at each point that polynomials are fitted to
 _NEAR = 1.0  # SD of the log likelihood ratio above which polynomials are not used
-_USELESS = 1.0  # relative variance of a pick's weight beyond which a point is simply far off
 _PICKING = 0.2  # variance of the log posterior's estimate that picking may add
 _MOST_PICKS = 1000  # for a patient; those with more than nodes are solved at these instead
 _NEAR_MODE = 0.5  # promised gain of log density of the last step to a mode: one SD
 _CLOSER = 0.01  # of that, where modes are followed
 _CLIMBING = 64  # nodes while modes are sought, where they cost little
-_MOST = 3.0  # log weight of a node, above the integral that the mode suggests
-_LEAST = 4.0  # and below that of the normal density there
-_LOG_TWO_PI = float(np.log(2 * np.pi))
+_DEFENSIVE_NODES = 64  # at least, where some are spread widely
+_CORRECTED = 12  # picks of a precise integral
 _SHIFTS = 8  # sets of shared nodes, of which the best is used
-_NARROWEST = 0.25  # a shape's variance, of that of the normal one
 
 
 @dataclass(frozen=True)
@@ -97,23 +95,6 @@ class Marginals:
 
 
 @dataclass
-class _Guide:
-    """What has been learnt of a patient.
-
-    ``lines`` (1 + d, k), its conditional mode as a function of the coordinates; the ``shape``
-    around the mode; the patient with polynomials for equations, ``fast``, and the number of
-    ``picks`` to be solved exactly for each point; which ``shift`` nodes have that all points share.
-    """
-
-    lines: Floats | None = None
-    latest: Floats | None = None
-    shape: Shape | None = None
-    fast: Patient | None = None
-    picks: int = 1
-    shift: int = 0
-
-
-@dataclass
 class Cohort:
     """A dataset's patients, ready to be integrated at points x (S, d) of `Coordinates`.
 
@@ -131,6 +112,8 @@ class Cohort:
         Patients integrated at a time.
     nodes
         Nodes of each patient's integral, (n_subjects).
+    few
+        Those of its smooth estimate.
     common
         Whether all points share a patient's nodes.
     """
@@ -141,8 +124,9 @@ class Cohort:
     seed: int
     cores: int
     nodes: Ints
+    few: Ints
     common: bool = False
-    _guides: list[_Guide] = field(default_factory=list)
+    _guides: list[Guide] = field(default_factory=list)
     _centre: Floats | None = None
 
     @classmethod
@@ -150,20 +134,19 @@ class Cohort:
         """The patients of a dataset whose fit to the model has been checked."""
         patients = patients_of(PopulationDraws(model, {}), dataset, threads=1)
         nodes = np.full(len(patients), FEWEST_NODES, dtype=np.int64)
-        guides = [_Guide() for _ in patients]
+        guides = [Guide() for _ in patients]
         design = design_of(model, dataset)
-        return cls(Coordinates(model), patients, design, seed, cores, nodes, _guides=guides)
+        cohort = cls(Coordinates(model), patients, design, seed, cores, nodes, nodes.copy(),
+                     _guides=guides)  # fmt: skip
+        effects = np.array(cohort.n_effects)
+        cohort.few *= np.where(effects <= 3, 1, np.where(effects <= 6, 2, 4))
+        return cohort
 
     @property
     def n_effects(self) -> list[int]:
         """Number of each patient's random effects."""
         none = PopulationDraws(self.coordinates.model, {})
         return [n_effects(none, patient) for patient in self.patients]
-
-    @cached_property
-    def _enough(self) -> list[int]:
-        """Nodes that do for a smooth estimate of each patient's integral."""
-        return [FEWEST_NODES * (1 if k <= 3 else 2 if k <= 6 else 4) for k in self.n_effects]
 
     @property
     def is_costly(self) -> bool:
@@ -208,10 +191,21 @@ class Cohort:
             but a smooth function that is off by nearly the same everywhere.
         """
         one = partial(self._one, detail=detail, smooth=smooth)
+        each = [self._nodes(index, smooth=smooth) for index in range(len(self.patients))]
         likelihood, *parts = zip(
-            *self._each(x, stage, one, rough=rough or smooth, smooth=smooth), strict=True
+            *self._each(x, stage, one, each, rough=rough or smooth), strict=True
         )
         return Marginals(np.stack(likelihood, axis=1), *parts)
+
+    def precise(self, x: Floats, turn: int, each: Ints) -> Floats:
+        """Log marginal likelihoods (S, n_subjects) with ``each`` (n_subjects) nodes.
+
+        All points share them, one set for every ``turn``; where polynomials stand in, the integral
+        is corrected at many picks.
+        """
+        one = partial(self._precise, turn=turn, each=each)
+        found = self._each(x, 0, one, each.tolist(), rough=True)
+        return np.stack([likelihood for (likelihood,) in found], axis=1)
 
     def correct(self, x: Floats, found: Marginals, stage: int) -> Marginals:
         """The same by exact solutions at the picks, of which one is left for each subject."""
@@ -226,12 +220,32 @@ class Cohort:
             with np.errstate(invalid="ignore"):
                 ratio = exact - found.promised[index]
             ratio = np.where(np.isfinite(ratio), ratio, -np.inf)
-            chosen, total = _picked(ratio, 1, rng)
+            chosen, total = picked(ratio, 1, rng)
             likelihood = found.log_likelihood[:, index] + total - np.log(ratio.shape[1])
             return likelihood, np.take_along_axis(picks, chosen[..., None], axis=1)
 
         likelihood, z = zip(*self._map(stage, one), strict=True)
         return Marginals(np.stack(likelihood, axis=1), z)
+
+    def exact_weights(self, x: Floats, stage: int, which: Sequence[int], each: int) -> list[Floats]:
+        """Of some subjects, log weights (S, each) of nodes by exact solutions, over their sum."""
+        draws = self.coordinates.draws(x)
+
+        def one(patient: Patient, index: int, rng: np.random.Generator) -> Floats:
+            guide = self._guides[index]
+            modes = self._modes(guide.fast or patient, index, x, draws)
+            parts = np.arange(0, len(x), self._at_a_time(index, each))
+            found = []
+            for rows in np.split(np.arange(len(x)), parts[1:]):
+                own, here = draws.taken(rows), modes.taken(rows)
+                nodes = propose(own, patient, here, each=each, rng=rng, shape=guide.shape)
+                total = logsumexp(nodes.log_weight, axis=1, keepdims=True)
+                with np.errstate(invalid="ignore"):
+                    relative = nodes.log_weight - total
+                found.append(np.where(np.isfinite(relative), relative, -np.inf))
+            return np.concatenate(found)
+
+        return list(self._map(stage, one, which))
 
     def slopes(self, x: Floats, stage: int) -> tuple[Floats, Floats]:
         """Log marginal likelihoods (S, n) and their derivatives by the coordinates (S, n, d).
@@ -295,7 +309,7 @@ class Cohort:
         for index, guide in enumerate(self._guides):
             guide.lines = np.linalg.solve(gram, weighted.T @ found.modes[index])
             second = np.tensordot(weight, found.second[index], 1)
-            guide.shape = _shape(weight @ found.first[index], second)
+            guide.shape = shape_of(weight @ found.first[index], second)
 
     def settle(self, x: Floats) -> None:
         """Choose the nodes that all points share, for each patient.
@@ -303,24 +317,33 @@ class Cohort:
         Of some sets the one whose error, as the average of all sets tells it, changes least over
         points (S, d).
         """
-        values = []
-        for shift in range(_SHIFTS):
-            for guide in self._guides:
-                guide.shift = shift
-            values.append(self.integrate(x, 0, smooth=True).log_likelihood)
-        with np.errstate(invalid="ignore"):
-            error = np.std(values - logsumexp(values, axis=0), axis=1)  # (_SHIFTS, n)
-        for guide, shift in zip(
-            self._guides, np.argmin(np.nan_to_num(error, nan=np.inf), axis=0), strict=True
-        ):
-            guide.shift = int(shift)
 
-    def widen(self, which: Ints, factor: float) -> None:
-        """Spread the nodes of some patients more widely around their modes."""
+        def one(
+            patient: Patient, index: int, at: tuple[Floats, PopulationDraws],
+            rng: np.random.Generator,
+        ) -> tuple[Floats, ...]:  # fmt: skip
+            del rng
+            modes = self._modes(patient, index, *at)
+            return tuple(
+                self._shared(patient, index, at[1], modes, shift, each[index])[2]
+                for shift in range(_SHIFTS)
+            )
+
+        each = [self._nodes(index, smooth=True) for index in range(len(self.patients))]
+        for guide, found in zip(self._guides, self._each(x, 0, one, each, rough=True), strict=True):
+            values = np.stack(found)  # (_SHIFTS, S)
+            with np.errstate(invalid="ignore"):
+                error = np.std(values - logsumexp(values, axis=0), axis=1)
+            guide.shift = int(np.argmin(np.nan_to_num(error, nan=np.inf)))
+
+    def widen(self, which: Ints) -> None:
+        """Spread part of some patients' nodes as widely as the effects themselves are."""
         for index in which:
-            shape = self._guides[index].shape
-            if shape is not None:
-                self._guides[index].shape = replace(shape, factor=factor * shape.factor)
+            guide = self._guides[index]
+            if guide.shape is not None:
+                guide.shape = replace(guide.shape, defensive=True)
+                for nodes in (self.nodes, self.few):
+                    nodes[index] = max(nodes[index], _DEFENSIVE_NODES)
 
     def train(self, x: Floats, stage: int, near: Floats) -> None:
         """Fit polynomials to solutions at points (S, d), and keep those that hold ``near`` others.
@@ -328,14 +351,13 @@ class Cohort:
         Where they hold, the number of picks follows from how closely.
         """
         draws, tried = self.coordinates.draws(x), self.coordinates.draws(near)
-        allowed = _PICKING / len(self.patients)
 
         def one(patient: Patient, index: int, rng: np.random.Generator) -> tuple[Floats, ...]:
             guide = self._guides[index]
             # Where the nodes are need not be exact, and exact modes are what costs most.
             sought = guide.fast is not None
             modes = self._modes(guide.fast or patient, index, x, draws, sought=sought)
-            guide.fast, guide.picks = None, 1
+            guide.fast, guide.scatter, guide.picks = None, 0.0, 1
             z = nodes_around(modes, each=_SOLVED, rng=rng, shape=guide.shape)
             theta = parameters_of(draws, patient, modes.expected[:, None], z)[0]
             theta = theta.reshape(-1, *theta.shape[2:])
@@ -346,18 +368,23 @@ class Cohort:
             modes = self._modes(fast, index, near, tried)
             nodes = propose(tried, fast, modes, each=FEWEST_NODES, rng=rng, shape=guide.shape)
             exact = log_joint(tried, patient, modes.expected, nodes.z)[0] - nodes.log_density
-            apart, variance = _apart(_tamed(modes, nodes), exact)
-            if apart < _NEAR:
-                guide.fast = fast
-                guide.picks = int(np.ceil(np.clip(variance / allowed, 1, _MOST_PICKS)))
+            off, scatter = apart(tamed(modes, nodes), exact)
+            if off < _NEAR:
+                guide.fast, guide.scatter = fast, scatter
             return ()
 
         list(self._map(stage, one))
+        self.pick(_PICKING / len(self.patients))
+
+    def pick(self, allowed: float, *, fewest: int = 1) -> None:
+        """Solve so many nodes of each point exactly that they add no more variance to a patient."""
+        for guide in self._guides:
+            if guide.fast is not None:
+                guide.picks = int(np.ceil(np.clip(guide.scatter / allowed, fewest, _MOST_PICKS)))
 
     def _nodes(self, index: int, *, smooth: bool) -> int:
         """Nodes of a patient's integral; fewer where they only rank points."""
-        most = int(self.nodes[index])
-        return min(most, self._enough[index]) if smooth and not self.common else most
+        return int((self.few if smooth and not self.common else self.nodes)[index])
 
     def _used(self, index: int, *, rough: bool = False) -> Patient:
         """The patient, or its stand-in where that is near enough, or only ranks points."""
@@ -395,16 +422,17 @@ class Cohort:
         x, draws = at
         guide = self._guides[index]
         modes = self._modes(patient, index, x, draws)
-        shared = smooth or self.common
-        nodes = propose(
-            draws, patient, modes, each=self._nodes(index, smooth=smooth),
-            rng=np.random.default_rng([self.seed, index, guide.shift]) if shared else rng,
-            shape=guide.shape, common=shared,
-        )  # fmt: skip
-        many = 1 if patient is self.patients[index] else guide.picks
-        tame = smooth or patient is not self.patients[index]
-        log_weight = _tamed(modes, nodes) if tame else nodes.log_weight
-        chosen, total = _picked(log_weight, many, rng)
+        each = self._nodes(index, smooth=smooth)
+        exact = patient is self.patients[index]
+        if smooth or self.common:
+            nodes, log_weight, _ = self._shared(patient, index, draws, modes, guide.shift, each)
+        else:
+            nodes = propose(draws, patient, modes, each=each, rng=rng, shape=guide.shape)
+            log_weight = tamed(modes, nodes)
+        if exact and not smooth:
+            log_weight = nodes.log_weight
+        many = 1 if exact else guide.picks
+        chosen, total = picked(log_weight, many, rng)
         marginal = total - np.log(nodes.log_weight.shape[1])
         picks = np.take_along_axis(nodes.z, chosen[..., None], axis=1)
         promised = np.take_along_axis(log_weight + nodes.log_density, chosen, axis=1)
@@ -426,17 +454,51 @@ class Cohort:
             second,
         )
 
+    def _shared(
+        self, patient: Patient, index: int, draws: PopulationDraws, modes: Modes, shift: int,
+        each: int,
+    ) -> tuple[Proposals, Floats, Floats]:  # fmt: skip
+        """Nodes that all points share, their log weights, held, and the log integrals (S)."""
+        nodes = propose(
+            draws, patient, modes, each=each, rng=np.random.default_rng([self.seed, index, shift]),
+            shape=self._guides[index].shape, common=True,
+        )  # fmt: skip
+        log_weight = tamed(modes, nodes)
+        return nodes, log_weight, logsumexp(log_weight, axis=1) - np.log(log_weight.shape[1])
+
+    def _precise(
+        self, patient: Patient, index: int, at: tuple[Floats, PopulationDraws],
+        rng: np.random.Generator, *, turn: int, each: Ints,
+    ) -> tuple[Floats]:  # fmt: skip
+        x, draws = at
+        shift = _SHIFTS + turn
+        modes = self._modes(patient, index, x, draws)
+        nodes, log_weight, marginal = self._shared(
+            patient, index, draws, modes, shift, int(each[index])
+        )
+        own = self.patients[index]
+        if patient is own:
+            return (nodes.log_marginal,)
+        rng = np.random.default_rng([self.seed, index, shift, 1])
+        chosen, _ = picked(log_weight, _CORRECTED, rng, common=True)
+        z = np.take_along_axis(nodes.z, chosen[..., None], axis=1)
+        promised = np.take_along_axis(log_weight + nodes.log_density, chosen, axis=1)
+        with np.errstate(invalid="ignore"):
+            ratio = log_joint(draws, own, modes.expected, z)[0] - promised
+        ratio = np.where(np.isfinite(ratio), ratio, -np.inf)
+        return (marginal + logsumexp(ratio, axis=1) - np.log(_CORRECTED),)
+
     def _each(
         self,
         x: Floats,
         stage: int,
         one: Callable[..., tuple[Floats, ...]],
+        each: list[int],
         *,
         rough: bool,
-        smooth: bool,
     ) -> Iterator[tuple[Floats, ...]]:
-        """``one`` of every patient, over parts of the points, joined."""
-        sizes = [self._at_a_time(index, smooth=smooth) for index in range(len(self.patients))]
+        """``one`` of every patient, over parts of the points, joined; ``each`` are its nodes."""
+        sizes = [self._at_a_time(index, nodes) for index, nodes in enumerate(each)]
         parts = {
             size: [
                 (x[k : k + size], self.coordinates.draws(x[k : k + size]))
@@ -453,16 +515,17 @@ class Cohort:
 
         return self._map(stage, whole)
 
-    def _at_a_time(self, index: int, *, smooth: bool) -> int:
+    def _at_a_time(self, index: int, nodes: int) -> int:
         """Points integrated at a time."""
         patient = self.patients[index]
         parameters = len(self.coordinates.model.structure.names) * len(patient.occasion)
-        numbers = self._nodes(index, smooth=smooth) * (len(patient.observed.dv) + parameters)
+        numbers = nodes * (len(patient.observed.dv) + parameters)
         return max(8, int(2 ** np.floor(np.log2(_NUMBERS / numbers))))
 
     def _map[T](
-        self, stage: int, work: Callable[[Patient, int, np.random.Generator], T]
-    ) -> Iterator[T]:
+        self, stage: int, work: Callable[[Patient, int, np.random.Generator], T],
+        which: Sequence[int] | None = None,
+    ) -> Iterator[T]:  # fmt: skip
         """The work for each patient, with its own random numbers whatever the number of cores."""
 
         def task(index: int) -> T:
@@ -470,64 +533,9 @@ class Cohort:
             return work(self.patients[index], index, rng)
 
         with ThreadPoolExecutor(self.cores) as pool:
-            yield from pool.map(task, range(len(self.patients)))
+            yield from pool.map(task, range(len(self.patients)) if which is None else which)
 
 
 def _expected(draws: PopulationDraws, patient: Patient) -> Floats:
     """Parameters of the patient's rows on their scales without random effects (S, n_rows, m)."""
     return expected_of(draws, patient, np.zeros((draws.size, n_effects(draws, patient))))
-
-
-def _picked(log_weight: Floats, picks: int, rng: np.random.Generator) -> tuple[Ints, Floats]:
-    """Columns (S, picks) drawn by weight, evenly spread; log of the sum of the weights (S)."""
-    highest = log_weight.max(axis=1, keepdims=True)
-    highest = np.where(np.isfinite(highest), highest, 0.0)
-    share = np.cumsum(np.exp(log_weight - highest), axis=1)
-    turns = (rng.random((len(share), 1)) + np.arange(picks)) / picks * share[:, -1:]
-    chosen = (share[:, None] < turns[..., None]).sum(axis=2)
-    with np.errstate(divide="ignore"):
-        total = highest[:, 0] + np.log(share[:, -1])
-    return chosen.clip(0, log_weight.shape[1] - 1), total
-
-
-def _apart(rough: Floats, exact: Floats) -> tuple[float, float]:
-    """What approximate log weights of nodes (S, J) do to the log of their sum, and to picks.
-
-    The SD of the former's error over the points, and the relative variance of the weight of one
-    node that is picked by its approximate weight.
-    """
-    with np.errstate(all="ignore"):
-        share = np.exp(rough - logsumexp(rough, axis=1, keepdims=True))
-        ratio = np.exp(exact - rough)
-        mean = np.nansum(share * ratio, axis=1)
-        square = np.nansum(share * ratio**2, axis=1)
-        apart, variance = np.std(np.log(mean)), np.mean(np.clip(square / mean**2 - 1, 0, _USELESS))
-    return float(np.nan_to_num(apart, nan=np.inf)), float(np.nan_to_num(variance, nan=np.inf))
-
-
-def _tamed(modes: Modes, nodes: Proposals) -> Floats:
-    """Log weights of nodes (S, J), held to what the mode suggests where they are far from it.
-
-    Polynomials may promise much far away, or nothing where there is something. None weighs far more
-    than the normal integral around the mode, nor far less than the normal density there says.
-    """
-    k = modes.z.shape[1]
-    if k == 0:
-        return nodes.log_weight
-    factor = np.linalg.cholesky(modes.precision)
-    away = 0.5 * (((nodes.z - modes.z[:, None]) @ factor) ** 2).sum(axis=2)
-    nearest = away.argmin(axis=1)[:, None]
-    peak = np.take_along_axis(nodes.log_weight + nodes.log_density + away, nearest, axis=1)
-    peak = np.where(np.isfinite(peak), peak, -np.inf)
-    width = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)[:, None]
-    about = peak + 0.5 * k * _LOG_TWO_PI - width
-    normal = peak - away - nodes.log_density
-    held = np.clip(nodes.log_weight, normal - _LEAST, np.maximum(about, normal) + _MOST)
-    return np.where(np.isfinite(peak), held, nodes.log_weight)
-
-
-def _shape(first: Floats, second: Floats) -> Shape:
-    """A shape with these moments, in no direction much narrower than the normal one."""
-    values, vectors = np.linalg.eigh(second - np.outer(first, first))
-    widened = (vectors * np.maximum(values, _NARROWEST)) @ vectors.T
-    return Shape(first, np.linalg.cholesky(widened))

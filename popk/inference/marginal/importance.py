@@ -14,9 +14,10 @@ from scipy.special import logsumexp
 
 from popk.inference.marginal.adapt import refine
 from popk.inference.marginal.assemble import assembled
-from popk.inference.marginal.chains import pareto_k
+from popk.inference.marginal.chains import smoothed, systematic, systematic_chains
 from popk.inference.marginal.cohort import Cohort
 from popk.inference.marginal.normals import Approximation
+from popk.inference.marginal.trust import khat_of_subjects
 from popk.inference.progress import Progress
 
 __all__ = [
@@ -114,7 +115,7 @@ def resampled(
         {
             "lp": (("chain", "draw"), log_posterior[flat].reshape(how.chains, how.draws)),
             "khat": ((), khat),
-            "khat_subject": ("subject", khat_of_subjects(cohort, x[flat], rng)),
+            "khat_subject": ("subject", khat_of_subjects(cohort, x[flat])),
             "effective_share": ((), float(1 / (share**2).sum() / len(share))),
             "nodes": ("subject", cohort.nodes),
             "noise": ((), noise),
@@ -131,42 +132,6 @@ def resampled(
     return posterior, stats
 
 
-def systematic(weight: Floats, size: int, rng: np.random.Generator) -> Ints:
-    """Indices (size), in order, drawn by weights that sum to one, evenly spread.
-
-    Source: Kitagawa, J Comput Graph Stat 5:1 (1996).
-    """
-    turns = (np.arange(size) + rng.random()) / size
-    found = np.searchsorted(np.cumsum(weight) / weight.sum(), turns)
-    return np.asarray(np.minimum(found, len(weight) - 1), dtype=np.int64)
-
-
-def systematic_chains(
-    log_weight: Floats, chains: int, draws: int, rng: np.random.Generator
-) -> Ints:
-    """Indices (chains * draws), chain after chain, drawn by weight from each chain's own part."""
-    parts = log_weight.reshape(chains, -1)
-    size = parts.shape[1]
-    kept = [
-        size * c + systematic(np.exp(own - logsumexp(own)), draws, rng)
-        for c, own in enumerate(parts)
-    ]
-    return np.concatenate(kept)
-
-
-def smoothed(log_weight: Floats) -> tuple[Floats, float]:
-    """Pareto-smoothed log weights and their k-hat; as they are where there are too few."""
-    from arviz_stats.base import array_stats
-
-    khat = pareto_k(log_weight)
-    if not np.isfinite(khat):
-        return np.where(np.isfinite(log_weight), log_weight, -np.inf), khat
-    smooth = np.full(len(log_weight), -np.inf)
-    finite = np.isfinite(log_weight)
-    smooth[finite] = array_stats.psislw(-log_weight[finite], r_eff=1.0)[0]
-    return smooth, khat
-
-
 def _corrections(x: Floats, share: Floats) -> dict[str, tuple[tuple[()], float]]:
     """What weights (S) would change in points (S, d), of the coordinate where it is most.
 
@@ -179,10 +144,3 @@ def _corrections(x: Floats, share: Floats) -> dict[str, tuple[tuple[()], float]]
         "shift": ((), float(np.max(np.abs(x.mean(axis=0) - mean) / sd))),
         "spread": ((), float(np.max(np.maximum(ratio, 1 / ratio)))),
     }
-
-
-def khat_of_subjects(cohort: Cohort, x: Floats, rng: np.random.Generator) -> list[float]:
-    """Pareto k-hat of each subject's integral at some of the points (S, d)."""
-    chosen = x[rng.choice(len(x), size=min(_PAIRS, len(x)), replace=False)]
-    weights = cohort.integrate(chosen, _STAGE - 3, detail=True).log_weight
-    return [pareto_k(own.ravel()) for own in weights]

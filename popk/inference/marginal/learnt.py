@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from popk.individual import Patient, Shape
 from popk.inference.marginal.adapt import Adapted
+from popk.inference.marginal.calibration import Correction
 from popk.inference.marginal.cohort import Cohort
 from popk.inference.marginal.mixture import Mixture
 from popk.inference.marginal.search import Mode
@@ -61,5 +62,5 @@ class Learnt:
                 setattr(guide, name, known)
 
 
-CLASSES = (Learnt, Adapted, Mixture, Shape, Surrogate)
+CLASSES = (Learnt, Adapted, Correction, Mixture, Shape, Surrogate)
 """The dataclasses in it."""

@@ -120,8 +120,11 @@ def _batch(number: int, cohort: Cohort, adapted: Adapted, seed: int) -> Kept:
     x = adapted.proposals.draw(BATCH, rng)
     log_density = adapted.proposals.log_density(x)
     rough = cohort.integrate(x, STAGE + 3 * number, smooth=True)
-    log_weight = cohort.log_posterior(x, rough) - log_density
-    log_chance = _TRUST * np.minimum(log_weight - adapted.ceiling, 0.0)
+    smooth = cohort.log_posterior(x, rough)
+    trust = _TRUST
+    if adapted.correction is not None:
+        smooth, trust = smooth + adapted.correction.at(x), 1.0
+    log_chance = trust * np.minimum(smooth - log_density - adapted.ceiling, 0.0)
     chosen = np.flatnonzero(np.log(rng.random(BATCH)) < log_chance)
     x = x[chosen]
     if not len(chosen):
@@ -130,6 +133,8 @@ def _batch(number: int, cohort: Cohort, adapted: Adapted, seed: int) -> Kept:
     unbiased = cohort.integrate(x, STAGE + 3 * number + 1)
     exact = cohort.correct(x, unbiased, STAGE + 3 * number + 2)
     log_posterior = cohort.log_posterior(x, Marginals(exact.log_likelihood, ()))
+    if adapted.correction is not None:
+        log_posterior = adapted.correction.decided(cohort, x, smooth[chosen], log_posterior)
     z = np.concatenate([own[:, 0] for own in exact.picks], axis=1)
     log_weight = log_posterior - log_density[chosen] - log_chance[chosen]
     return Kept(x, z, log_posterior, log_weight, np.array([len(chosen)]))

@@ -15,7 +15,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 from numpy.typing import NDArray
 
-from popk.inference.marginal.polynomials import evaluated
+from popk.inference.marginal.polynomials import evaluated, evaluated_with_slopes
 from popk.structure import Solution
 
 __all__ = ["Surrogate", "fitted_surrogate"]
@@ -55,14 +55,12 @@ class Surrogate:
         """As `popk.structure.Solver.ensemble`."""
         flat = theta.reshape(len(theta), -1)
         x, held = self._inputs(flat)
-        value = evaluated(x, *self._plan, self.coefficients)
-        value = np.where(self.positive, np.exp(np.minimum(value, 700.0)), value)
         if not with_gradient:
+            value = self._natural(evaluated(x, *self._plan, self.coefficients))
             return Solution(value, np.zeros((len(theta), 0, theta.shape[2])))
-        by_input = np.stack(
-            [self._slope(x, k) for k in range(len(self.edge))], axis=-1
-        )  # (S, n_outputs, D)
-        by_input = np.where(held.T[:, None, :], 0.0, by_input)
+        value, by_input = evaluated_with_slopes(x, *self._plan, self.coefficients, *self._slopes)
+        value = self._natural(value)
+        by_input = np.where(held.T[:, None, :], 0.0, by_input)  # (S, n_outputs, D)
         by_input *= np.where(self.positive, value, 1.0)[..., None]
         by_moving = by_input @ self.whiten.T
         chain = 1.0 / np.where(self.logarithmic, flat[:, self.moving], 1.0)
@@ -87,17 +85,23 @@ class Surrogate:
         edge = self.edge[:, None]
         return np.clip(x, -edge, edge), np.abs(x) > edge
 
-    def _slope(self, x: Floats, k: int) -> Floats:
-        """Derivative of the polynomials (S, n_outputs) by input k."""
-        with_k = [t for t, term in enumerate(self.terms) if k in term]
-        reduced = []
-        for t in with_k:
-            term = list(self.terms[t])
-            term.remove(k)
-            reduced.append(tuple(term))
-        times = np.array([self.terms[t].count(k) for t in with_k], dtype=float)
-        factors = self.coefficients[with_k] * times[:, None]
-        return np.asarray(_products(x, tuple(reduced)).T @ factors)
+    @cached_property
+    def _slopes(self) -> tuple[Ints, Ints, Floats]:
+        """Parts of the derivatives: by which input, the term that is left, and its factors."""
+        place = {term: row for row, term in enumerate(self.terms)}
+        by, of, factors = [], [], []
+        for t, term in enumerate(self.terms):
+            for k in sorted(set(term)):
+                left = list(term)
+                left.remove(k)
+                by.append(k)
+                of.append(place[tuple(left)])
+                factors.append(term.count(k) * self.coefficients[t])
+        whole = np.array(factors, dtype=float).reshape(len(by), self.coefficients.shape[1])
+        return np.array(by, dtype=np.int64), np.array(of, dtype=np.int64), whole
+
+    def _natural(self, value: Floats) -> Floats:
+        return np.where(self.positive, np.exp(np.minimum(value, 700.0)), value)
 
 
 def fitted_surrogate(theta: Floats, value: Floats) -> Surrogate | None:

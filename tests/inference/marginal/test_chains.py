@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from popk.inference.marginal.chains import independence_chains, pareto_k
+from popk.inference.marginal.chains import chains_of, independence_chains, pareto_k
 
 WARM = 50
 
@@ -122,3 +122,30 @@ def test_k_hat_of_too_few_weights_is_infinite_and_of_equal_ones_minus_infinite()
     assert pareto_k(log_weight) == np.inf
     assert pareto_k(np.full(200, -3.0)) == -np.inf
     assert pareto_k(np.zeros(48)) == -np.inf  # of subjects without random effects
+
+
+def test_reliable_weights_resample_each_chain_in_order():
+    rng = np.random.default_rng(5)
+    value = 1.3 * rng.standard_normal((4, 20_000 + WARM))
+    log_weight = stats.norm.logpdf(value, 0.4, 1.0) - stats.norm.logpdf(value, 0.0, 1.3)
+    states, fresh, khat = chains_of(log_weight, warm=WARM, rng=rng)
+    assert khat < 0.5
+    assert states.shape == fresh.shape == (4, 20_000)
+    assert np.all(np.diff(states, axis=1) >= 0)  # copies stand side by side
+    np.testing.assert_array_equal(fresh[:, 1:], np.diff(states, axis=1) > 0)
+    assert fresh[:, 0].all()
+    found = np.take_along_axis(value, states, axis=1)
+    for own in found:
+        assert abs(own.mean() - 0.4) < 4.5 / np.sqrt(10_000)
+        assert own.std() == pytest.approx(1.0, abs=0.03)
+
+
+def test_weights_with_heavy_tails_are_left_to_metropolis():
+    rng = np.random.default_rng(6)
+    value = rng.standard_normal((2, 2_000 + WARM))
+    log_weight = stats.norm.logpdf(value, 0.0, 3.0) - stats.norm.logpdf(value)
+    states, fresh, khat = chains_of(log_weight, warm=WARM, rng=np.random.default_rng(7))
+    assert khat >= 0.7
+    again, accepted = independence_chains(log_weight, warm=WARM, rng=np.random.default_rng(7))
+    np.testing.assert_array_equal(states, again)
+    np.testing.assert_array_equal(fresh, accepted)

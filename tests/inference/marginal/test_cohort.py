@@ -4,86 +4,33 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from popk_quadrature import (
+    PATIENTS,
+    SATURABLE,
+    Z,
+    assert_unbiased,
+    exact_marginals,
+    learnt,
+    of,
+    points,
+    posterior_on_grid,
+    saturable_cohort,
+    saturable_on_grid,
+    spoil,
+)
 from scipy import stats
-from scipy.special import log_ndtr
 
 from popk.individual import find_modes, propose
-from popk.inference.marginal.cohort import Cohort, _tamed
 from popk.inference.marginal.coordinates import Coordinates
+from popk.inference.marginal.weighing import tamed
 from popk.model import PopModel
 from popk.statistics import IIV, Fixed, HalfNormal, LogNormal, Normal, Power, Proportional
-from popk.structure import MichaelisMenten, OneCompartment, Solver
-
-# Times and values after one bolus of 300 mg at time 0; None lies below the limit of 1 mg/L.
-PATIENTS = {
-    "A": ((28.0, 25.0),),
-    "B": ((7.0, 50.0), (28.0, 30.0)),
-    "C": ((1.0, 48.0), (14.0, 40.0), (42.0, 6.0)),
-    "D": ((14.0, 30.0), (90.0, None)),
-}
-LLOQ = 1.0
-AT = np.linspace(-7, 7, 361)
-Z = np.stack(np.meshgrid(AT, AT, indexing="ij"), axis=-1)
-AREA = (AT[1] - AT[0]) ** 2
-
-
-def of(fits, model, patients, **settings):
-    records = []
-    for subject, observed in patients.items():
-        records.append(fits.dose(subject, 0.0))
-        for time, dv in observed:
-            value, below = (LLOQ, 1) if dv is None else (dv, 0)
-            records.append(fits.observe(subject, time, value, cens=below))
-    return Cohort.of(model, fits.dataset(*records), **{"seed": 1, "cores": 1} | settings)
+from popk.structure import MichaelisMenten, OneCompartment
 
 
 @pytest.fixture
 def cohort(fits):
     return of(fits, fits.one_compartment(cv=0.3), PATIENTS)
-
-
-def log_error_density(observed, f, sigma):
-    """Sum over observations (the last axis of f), proportional error."""
-    total = 0.0
-    for k, (_, dv) in enumerate(observed):
-        sd = sigma * f[..., k]
-        total = total + (
-            log_ndtr((LLOQ - f[..., k]) / sd)
-            if dv is None
-            else -0.5 * ((dv - f[..., k]) / sd) ** 2 - np.log(sd * np.sqrt(2 * np.pi))
-        )
-    return total
-
-
-def posterior_on_grid(fits, values, s, observed):
-    """p(y | z) p(z) on the grid Z under population draw s, times the area of a point."""
-    cl = values["CL"][s] * np.exp(values["omega_CL"][s] * Z[..., 0])
-    v = values["V"][s] * np.exp(values["omega_V"][s] * Z[..., 1])
-    times = np.array([time for time, _ in observed])
-    with np.errstate(under="ignore"):
-        f = np.maximum(fits.bolus(times, cl[..., None], v[..., None]), 1e-100)
-    likelihood = log_error_density(observed, f, values["sigma_prop"][s])
-    return np.exp(likelihood + stats.norm.logpdf(Z).sum(axis=-1)) * AREA
-
-
-def exact_marginals(fits, cohort, x):
-    """Marginal likelihood (S, n_subjects) at points x."""
-    values = cohort.coordinates.draws(x).values
-    return np.array([
-        [posterior_on_grid(fits, values, s, own).sum() for own in PATIENTS.values()]
-        for s in range(len(x))
-    ])  # fmt: skip
-
-
-def points(n, *, seed=2, sd=0.7, d=5):
-    return sd * np.random.default_rng(seed).standard_normal((n, d))
-
-
-def assert_unbiased(estimate, exact, *, within):
-    """Independent estimates (n, …) of ``exact`` (…): none far off, and precise enough to say so."""
-    error = estimate.std(axis=0, ddof=1) / np.sqrt(len(estimate))
-    assert np.all(error < within * exact)
-    assert np.all(np.abs(estimate.mean(axis=0) - exact) < 4.5 * error)
 
 
 def test_coordinates_are_scores_under_the_priors(fits):
@@ -229,72 +176,11 @@ def test_where_nothing_explains_the_data_the_density_is_zero(fits):
     assert np.isfinite(slope).all()
 
 
-SATURABLE = {
-    "A": ((7.0, 40.0), (21.0, 18.0)),
-    "B": ((7.0, 52.0), (21.0, 35.0), (35.0, 24.0)),
-    "C": ((3.0, 45.0), (28.0, 9.0)),
-}
-
-
-def saturable_cohort(fits, **settings):
-    """Solved step by step; V varies between subjects."""
-    model = PopModel(
-        OneCompartment(elimination=MichaelisMenten()),
-        typical={"V": LogNormal(5.0, cv=0.1), "VMAX": LogNormal(10.0, cv=0.15),
-                 "KM": LogNormal(20.0, cv=0.15)},
-        iiv=IIV({"V": LogNormal(0.2, cv=0.2), "VMAX": LogNormal(0.2, cv=0.2)}),
-        error=Proportional(LogNormal(0.15, cv=0.2)),
-        units=fits.UNITS,
-    )  # fmt: skip
-    return of(fits, model, SATURABLE, **settings)
-
-
 @pytest.fixture
 def saturable(fits):
     made = saturable_cohort(fits)
     assert made.is_costly
     return made
-
-
-def learnt(cohort, *, n=150):
-    """The cohort after learning around the prior medians, with polynomials for equations."""
-    x = points(n, sd=0.6, d=len(cohort.coordinates.names))
-    cohort.learn(x, cohort.integrate(x, 40, detail=True), np.full(n, 1 / n))
-    cohort.train(x, 41, x[:40])
-    return cohort
-
-
-def saturable_on_grid(cohort, x, k):
-    """Random effects (n, 2), and p(y | z) p(z) of patient k at a point x (d), times their area.
-
-    By the structure's own solutions.
-    """
-    draws = cohort.coordinates.draws(x[None])
-    at = np.linspace(-5.5, 5.5, 67)
-    z = np.stack(np.meshgrid(at, at, indexing="ij"), axis=-1).reshape(-1, 2)
-    names = cohort.coordinates.model.structure.names
-    theta = np.empty((len(z), 1, 3))
-    for m, name in enumerate(names):
-        effect = {"V": 0, "VMAX": 1}.get(name)
-        own = 0.0 if effect is None else draws.values[f"omega_{name}"] * z[:, effect]
-        theta[:, 0, m] = draws.values[name] * np.exp(own)
-    solver = cohort.patients[k].solver
-    assert isinstance(solver, Solver)
-    observed = list(SATURABLE.values())[k]
-    sigma = draws.values["sigma_prop"]
-    likelihood = log_error_density(observed, solver.ensemble(theta).value, sigma)
-    return z, np.exp(likelihood + stats.norm.logpdf(z).sum(axis=-1)) * (at[1] - at[0]) ** 2
-
-
-def spoil(cohort, off, *, picks):
-    """Move every coefficient of the polynomials up or down by a part of itself."""
-    rng = np.random.default_rng(6)
-    for guide in cohort._guides:
-        guide.picks = picks
-        made = guide.fast.solver
-        factor = 1 + off * rng.choice([-1.0, 1.0], made.coefficients.shape)
-        made = replace(made, coefficients=made.coefficients * factor)
-        guide.fast = replace(guide.fast, solver=made)
 
 
 @pytest.mark.parametrize("picks", [1, 3])
@@ -425,7 +311,7 @@ def test_nodes_are_held_to_what_the_mode_suggests(cohort):
     patient = cohort.patients[2]
     modes = find_modes(draws, patient)
     nodes = propose(draws, patient, modes, each=64, rng=np.random.default_rng(1))
-    sound = _tamed(modes, nodes)
+    sound = tamed(modes, nodes)
     away = np.abs(nodes.z - modes.z[:, None]).sum(axis=2)
     near = away < np.median(away)
     np.testing.assert_array_equal(sound[near], nodes.log_weight[near])
@@ -434,7 +320,57 @@ def test_nodes_are_held_to_what_the_mode_suggests(cohort):
     for change, low, high in ((40.0, 2.0, 4.0), (-np.inf, -np.inf, 1.0)):
         spoilt = nodes.log_weight.copy()
         spoilt[0, far] += change
-        tamed = _tamed(modes, replace(nodes, log_weight=spoilt))
+        held = tamed(modes, replace(nodes, log_weight=spoilt))
         # The integral that a normal density around the mode has is off by a little only.
-        assert nodes.log_marginal[0] + low < tamed[0, far] < nodes.log_marginal[0] + high
-        np.testing.assert_array_equal(tamed[:, others], sound[:, others])
+        assert nodes.log_marginal[0] + low < held[0, far] < nodes.log_marginal[0] + high
+        np.testing.assert_array_equal(held[:, others], sound[:, others])
+
+
+def test_precise_integrals_are_nearly_exact_and_smooth(fits, cohort):
+    x = points(30, sd=0.4)
+    cohort.learn(x, cohort.integrate(x, 40, detail=True), np.full(30, 1 / 30))
+    found = cohort.precise(x, 0, np.full(4, 256))
+    np.testing.assert_allclose(found, np.log(exact_marginals(fits, cohort, x)), atol=0.02)
+    np.testing.assert_array_equal(found, cohort.precise(x, 0, np.full(4, 256)))
+    assert not np.array_equal(found, cohort.precise(x, 1, np.full(4, 256)))
+    near = cohort.precise(x + 1e-4, 0, np.full(4, 256))
+    assert np.abs(near - found).max() < 5e-3
+
+
+def test_precise_integrals_do_not_rest_on_the_polynomials(saturable):
+    cohort = learnt(saturable)
+    spoil(cohort, 0.02, picks=1)
+    x = points(8, sd=0.4, seed=8, d=6)
+    exact = np.log([[saturable_on_grid(cohort, at, k)[1].sum() for k in range(3)] for at in x])
+    rough = cohort.integrate(x, 1, smooth=True).log_likelihood
+    found = np.mean([cohort.precise(x, turn, np.full(3, 256)) for turn in range(4)], axis=0)
+    assert np.abs(found - exact).max() < 0.3 * np.abs(rough - exact).max()
+    assert np.abs(found - exact).max() < 0.15
+
+
+def test_weights_by_exact_solutions_are_those_of_the_equations(fits, saturable):
+    cohort = learnt(saturable)
+    spoil(cohort, 0.05, picks=1)
+    x = points(20, sd=0.4, seed=8, d=6)
+    (found,) = cohort.exact_weights(x, 3, [2], 64)
+    assert found.shape == (20, 64)
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1.0, rtol=1e-9)
+    (sound,) = learnt(saturable_cohort(fits)).exact_weights(x, 3, [2], 64)
+    # Bad polynomials propose a little worse; they do not weigh.
+    effective = [1 / np.mean((np.exp(own) ** 2).sum(axis=1)) for own in (found, sound)]
+    assert 20 < effective[0] < effective[1]
+
+
+def test_defensive_nodes_leave_the_integral_and_bound_its_weights(fits, cohort):
+    x = points(30, sd=0.4)
+    cohort.learn(x, cohort.integrate(x, 40, detail=True), np.full(30, 1 / 30))
+    for guide in cohort._guides:  # far too narrow
+        guide.shape = replace(guide.shape, factor=0.3 * guide.shape.factor)
+    cohort.nodes[:] = cohort.few[:] = 64
+    narrow = cohort.exact_weights(x, 3, [0], 64)[0].max()
+    cohort.widen(np.arange(4))
+    assert cohort.nodes.tolist() == cohort.few.tolist() == [64] * 4
+    assert cohort.exact_weights(x, 3, [0], 64)[0].max() < 0.7 * narrow
+    many = np.repeat(x[:1], 4_000, axis=0)
+    found = np.exp(cohort.integrate(many, 5).log_likelihood)
+    assert_unbiased(found, exact_marginals(fits, cohort, x[:1])[0], within=0.01)

@@ -1,0 +1,43 @@
+"""How far each subject's integral is to be trusted: Pareto k-hat of its nodes' weights.
+
+Vehtari, Simpson, Gelman, Yao & Gabry, JMLR 25:72 (2024).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popk.inference.marginal.chains import pareto_k
+from popk.inference.marginal.cohort import Cohort
+
+__all__ = ["khat_of_subjects"]
+
+type Floats = NDArray[np.float64]
+
+_DOUBTFUL = 0.6  # k-hat above which a subject is looked at again
+_POINTS = 200
+_MORE = 800  # points then
+_NODES = 64
+_STAGE = 90_000
+
+
+def khat_of_subjects(cohort: Cohort, x: Floats) -> list[float]:
+    """k-hat of each subject's integral at points (S, d) of the posterior.
+
+    Of many subjects the highest is high by chance, and polynomials in place of the equations have
+    tails of their own: whoever looks doubtful at some of the points is judged by exact solutions at
+    more of them.
+    """
+    found = cohort.integrate(_some(x, _POINTS), _STAGE, detail=True).log_weight
+    khat = [pareto_k(own.ravel()) for own in found]
+    again = [index for index, value in enumerate(khat) if value > _DOUBTFUL]
+    weights = cohort.exact_weights(_some(x, _MORE), _STAGE + 1, again, _NODES)
+    for index, own in zip(again, weights, strict=True):
+        khat[index] = pareto_k(own.ravel())
+    return khat
+
+
+def _some(x: Floats, most: int) -> Floats:
+    """Points evenly spread over the draws."""
+    return x[:: max(1, len(x) // most)]

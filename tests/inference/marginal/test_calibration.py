@@ -1,0 +1,97 @@
+"""Smooth integrals put right, against quadrature."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from popk_quadrature import (
+    PATIENTS,
+    exact_marginals,
+    learnt,
+    of,
+    points,
+    saturable_cohort,
+    saturable_on_grid,
+    spoil,
+)
+
+from popk.inference.marginal.calibration import (
+    Correction,
+    calibrated,
+    points_needed,
+    with_tolerance,
+)
+
+
+@pytest.fixture
+def cohort(fits):
+    made = of(fits, fits.one_compartment(cv=0.3), PATIENTS)
+    x = points(200, sd=0.3)
+    made.learn(x, made.integrate(x, 40, detail=True), np.full(200, 1 / 200))
+    return made
+
+
+def test_what_is_put_right_is_exact(fits, cohort):
+    x = points(points_needed(5), sd=0.3)
+    for guide in cohort._guides:  # off the middle, so that there is something to put right
+        guide.shape = replace(guide.shape, centre=guide.shape.centre + 0.8)
+    before = cohort.few.copy()
+    found = calibrated(cohort, x)
+    assert np.all(cohort.few >= before)
+    other = points(60, seed=9, sd=0.3)
+    exact = np.log(exact_marginals(fits, cohort, other)).sum(axis=1)
+    smooth = cohort.integrate(other, 0, smooth=True).log_likelihood.sum(axis=1)
+    apart = exact - (smooth + found.at(other))
+    assert abs(apart.mean()) < 0.06
+    assert apart.std() < 0.7 * (exact - smooth).std()
+    # What is said to be left is what is left.
+    assert 0.3 * apart.var() < found.error + 1e-4 < 5 * apart.var() + 1e-3
+
+
+def test_what_polynomials_do_wrong_is_put_right_too(fits):
+    cohort = learnt(saturable_cohort(fits))
+    spoil(cohort, 0.02, picks=2)
+    found = calibrated(cohort, points(points_needed(6), sd=0.4, d=6))
+    x = points(12, seed=8, sd=0.4, d=6)
+    exact = np.log([[saturable_on_grid(cohort, at, k)[1].sum() for k in range(3)] for at in x])
+    smooth = cohort.integrate(x, 0, smooth=True).log_likelihood
+    apart = exact.sum(axis=1) - smooth.sum(axis=1)
+    left = apart - found.at(x)
+    assert np.abs(apart).max() > 0.1  # there was something to put right
+    assert np.abs(left).max() < 0.3 * np.abs(apart).max()
+
+
+def test_where_the_unbiased_estimate_contradicts_the_precise_one_decides(fits, cohort):
+    x = points(points_needed(5), sd=0.3)
+    correction = with_tolerance(cohort, calibrated(cohort, x), x)
+    assert 0.5 <= correction.tolerance < 2.0
+    other = points(20, seed=9, sd=0.3)
+    exact = np.log(exact_marginals(fits, cohort, other)).sum(axis=1) + cohort.log_prior(other)
+    wrong = exact.copy()
+    wrong[3] += 40.0
+    wrong[5] -= 9.0
+    wrong[7] += 0.3  # within what chance does
+    unbiased = cohort.log_posterior(other, cohort.integrate(other, 3))
+    decided = correction.decided(cohort, other, wrong, unbiased)
+    np.testing.assert_allclose(decided[[3, 5]], exact[[3, 5]], atol=0.05)
+    others = [k for k in range(20) if k not in (3, 5)]
+    np.testing.assert_array_equal(decided[others], wrong[others])
+    nowhere = correction.decided(cohort, other, np.full(20, np.nan), np.full(20, -np.inf))
+    np.testing.assert_allclose(nowhere, exact, atol=0.05)
+
+
+def test_beyond_where_it_was_measured_it_stays_what_it_is():
+    edge = np.full(2, 2.0)
+    found = Correction(np.zeros(2), np.ones(2), -edge, edge, np.arange(5.0), error=0.0)
+    at = np.array([[2.0, -2.0], [50.0, -1e6], [1.0, 0.0]])
+    value = found.at(at)
+    assert value[0] == value[1] != value[2]
+    root = np.sqrt(2)
+    assert value[2] == pytest.approx(1.0 + 3 * 0.0 + 4 * (-1 / root))
+
+
+def test_points_without_a_likelihood_are_left_out(fits):
+    cohort = of(fits, fits.one_compartment(cv=0.3), {"A": PATIENTS["A"], "B": ((5.0, 1e200),)})
+    found = calibrated(cohort, points(points_needed(5), sd=0.3))
+    assert found.error == np.inf
+    assert np.all(found.at(points(3)) == 0.0)
