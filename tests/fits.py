@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.special import log_ndtr
 
 from popk.dataset import read_dataset
 from popk.design import design_of
@@ -71,6 +72,25 @@ def bolus(time, cl, v, *, doses=(0.0,), amount=300.0):
         # At the time of a dose the concentration is the one just before it.
         total = total + np.where(since > 0, amount / v * np.exp(-cl / v * np.abs(since)), 0.0)
     return total
+
+
+def after_boluses(times, concentrations, *, lloq):
+    """Data of one bolus to each subject: concentrations (n, times), those below the limit so."""
+    records = []
+    for k, row in enumerate(concentrations):
+        records.append(dose(f"S{k}", 0.0))
+        for time, dv in zip(times, row, strict=True):
+            below = dv < lloq
+            value = lloq if below else float(dv)
+            records.append((*observe(f"S{k}", time, value, cens=int(below))[:9], lloq, 70.0))
+    return dataset(*records)
+
+
+def log_likelihoods(concentrations, predicted, sigma, *, lloq):
+    """Log likelihood of each concentration with a proportional error, those below the limit so."""
+    sd = sigma * np.maximum(predicted, 1e-12)  # far out the density underflows, as it should
+    quantified = -0.5 * ((concentrations - predicted) / sd) ** 2 - np.log(sd * np.sqrt(2 * np.pi))
+    return np.where(concentrations < lloq, log_ndtr((lloq - predicted) / sd), quantified)
 
 
 def growing(subject, weights, *, gap=28.0, start=0.0, dv=20.0):

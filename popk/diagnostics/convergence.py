@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from popk.diagnostics.effective import chain_figures
 from popk.diagnostics.method import method_failures, notes_on_method
 
 __all__ = ["RHAT_LIMIT", "Verdict", "convergence_table", "judge", "verdict_of"]
@@ -24,8 +24,8 @@ EBFMI_LIMIT = 0.2
 KHAT_LIMIT = 0.7
 DISTANCE_LIMIT = 0.1  # of a mode that was found from the true one, in posterior SDs
 _FIGURES = ("rhat_max", "ess_bulk_min", "ess_tail_min")  # NaN where there is none
-_BLOCK = 4_000_000  # draws of a variable that are looked at at a time
-TAILS = (0.05, 0.95)  # the quantiles whose ESS is that of the tails
+_INFINITE = "infinite"  # in JSON, the signs of the figures that are
+_BLOCK = 250_000  # draws of a variable that are looked at at a time
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,16 @@ class Verdict:
         return found
 
     def to_json(self) -> str:
-        """As JSON, for the attributes of a fit."""
+        """As JSON, for the attributes of a fit.
+
+        JSON has neither NaN nor infinity: such a figure is null, and under ``infinite`` stands the
+        sign of one that is infinite.
+        """
         content = asdict(self)
-        for name in _FIGURES:  # JSON has no NaN
-            content[name] = None if np.isnan(content[name]) else content[name]
-        return json.dumps(content)
+        odd = {k: v for k, v in content.items() if isinstance(v, float) and not np.isfinite(v)}
+        content |= dict.fromkeys(odd)
+        content[_INFINITE] = {k: int(np.sign(v)) for k, v in odd.items() if np.isinf(v)}
+        return json.dumps(content, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Verdict:
@@ -124,6 +129,8 @@ class Verdict:
         content = json.loads(text)
         for name in ("failures", "notes"):
             content[name] = tuple(content.get(name, ()))
+        for name, sign in content.pop(_INFINITE, {}).items():
+            content[name] = sign * float("inf")
         for name in _FIGURES:
             content[name] = float("nan") if content[name] is None else content[name]
         return cls(**content)
@@ -175,22 +182,10 @@ def convergence_table(sampled: xr.Dataset) -> xr.Dataset:
 def _figures(draws: Floats) -> dict[str, Floats]:
     """R-hat and ESS (n) of draws (n, chain, draw), NaN where they are not defined."""
     usable = np.isfinite(draws).all(axis=(1, 2))
-    several = draws.shape[1] > 1
     found = {key: np.full(len(draws), np.nan) for key in ("rhat", "ess_bulk", "ess_tail")}
-    if not usable.any():
-        return found
-    # Chains that each stay where they are have an infinite R-hat.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if several:
-            found["rhat"][usable] = array_stats.rhat(draws[usable], chain_axis=-2, draw_axis=-1)
-        for kind in ("bulk", "tail"):
-            found[f"ess_{kind}"][usable] = array_stats.ess(
-                draws[usable],
-                chain_axis=-2,
-                draw_axis=-1,
-                method=kind,
-                prob=TAILS if kind == "tail" else None,
-            )
+    if usable.any():
+        for key, own in zip(found, chain_figures(draws[usable]), strict=True):
+            found[key][usable] = own
     return found
 
 
@@ -224,7 +219,8 @@ def judge(table: xr.Dataset, sample_stats: xr.Dataset, *, notes: tuple[str, ...]
     if ebfmi is not None:
         failures += _trajectory_failures(divergences, ebfmi)
     limit = float(sample_stats.attrs.get("khat_limit", KHAT_LIMIT))
-    failures += _weight_failures(khat, own, limit) + method_failures(sample_stats)
+    failures += _weight_failures(khat, own, limit, is_exact=kind == "draws")
+    failures += method_failures(sample_stats)
     return Verdict(
         converged=not failures,
         failures=tuple(failures),
@@ -279,7 +275,9 @@ def _trajectories(stats: xr.Dataset) -> tuple[int, float | None]:
     if "energy" not in stats:
         return 0, None
     energy = stats["energy"].transpose("chain", "draw").values
-    return int(stats["diverging"].sum()), float(np.min(array_stats.bfmi(energy)))
+    # Betancourt (2016): squared steps of the energy, by its variance.
+    steps, spread = np.diff(energy, axis=1), energy.var(axis=1, ddof=1)
+    return int(stats["diverging"].sum()), float(np.min((steps**2).mean(axis=1) / spread))
 
 
 def _trajectory_failures(divergences: int, ebfmi: float) -> list[str]:
@@ -307,13 +305,17 @@ def _weights(stats: xr.Dataset) -> tuple[float | None, tuple[str, float | None]]
     return khat, (str(own["subject"].values[worst]), float(own.values[worst]))
 
 
-def _weight_failures(khat: float | None, own: tuple[str, float | None], limit: float) -> list[str]:
+def _weight_failures(
+    khat: float | None, own: tuple[str, float | None], limit: float, *, is_exact: bool
+) -> list[str]:
+    """Sentences on k-hat; draws that are no approximation come from Marginal itself."""
     failures = []
     if khat is not None and not khat < limit:
+        other = "NUTS" if is_exact else "Marginal or NUTS"
         failures.append(
             f"Pareto k-hat of the proposals is {khat:.2f}, not below {limit:g}: they miss part "
-            "of the posterior. Sample by Marginal or NUTS, or inform the parameters that the data "
-            "do not identify."
+            f"of the posterior. Sample by {other}, or inform the parameters that the data do not "
+            "identify."
         )
     if own[1] is not None and not own[1] < KHAT_LIMIT:
         failures.append(

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from popk.diagnostics.pareto import smoothed_weights
 from popk.individual.kernel import (
     Patient,
     Proposals,
@@ -171,7 +171,7 @@ def cohort_posterior(
     if len(patient.occasion) == 1 and not patient.numbers:
         values = fit["posterior"]["parameters"].sel(subject=patient.subject)
         flat = values.transpose("chain", "draw", "parameter").values.reshape(-1, values.shape[-1])
-        return found(flat[chosen][:, None, :])
+        return found(np.asarray(flat[chosen][:, None, :], dtype=float))
     population = PopulationDraws.of(fit).taken(chosen)
     given = patient.covariates | {name: value[:, None] for name, value in known.items()}
     expected = population.expected(given, labels_of(fit, [patient.subject], chosen))
@@ -206,8 +206,7 @@ def _quality(proposals: Proposals) -> tuple[float, float]:
     ess = float(weight.sum() ** 2 / (weight**2).sum())
     if np.ptp(log_weight[finite]) < 1e-9:
         return float("-inf"), ess
-    _, khat = array_stats.psislw(-log_weight[finite], r_eff=1.0)
-    return float(khat), ess
+    return smoothed_weights(log_weight[finite])[1], ess
 
 
 def _poor(khat: float, ess: float) -> str:

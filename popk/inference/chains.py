@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from popk.diagnostics.effective import chain_figures
 from popk.inference.progress import ChainReport
 from popk.inference.runs.store import Store
 
@@ -294,8 +295,6 @@ def _named(name: str, value: NDArray[Any], dims: dict[str, list[str]]) -> list[s
 
 def _effective(chains: list[Chain], names: Sequence[str]) -> tuple[dict[int, float], float | None]:
     """Least ESS of the named variables in each chain, and in all over what they have in common."""
-    from arviz_stats.base import array_stats
-
     if not names:
         return {}, None
     common = min(chain.size for chain in chains)
@@ -311,8 +310,7 @@ def _effective(chains: list[Chain], names: Sequence[str]) -> tuple[dict[int, flo
         moving = np.ptp(draws, axis=(1, 2)) > 0
         if not moving.any():
             return float(draws.shape[1] * draws.shape[2])
-        found = array_stats.ess(draws[moving], chain_axis=-2, draw_axis=-1, method="bulk")
-        return float(np.min(found))
+        return float(np.min(chain_figures(draws[moving])[1]))
 
     each = {number: least(own[:, None]) for number, own in values.items()}
     if len(usable) < len(chains):

@@ -8,6 +8,7 @@ import xarray as xr
 
 from popk.design import Design
 from popk.inference.classes import LABELS
+from popk.inference.precision import precision_of
 from popk.model import PopModel, PopulationParameter
 from popk.statistics import Coefficient, DerivedShare
 
@@ -25,6 +26,8 @@ def describe(model: PopModel, posterior: xr.Dataset, design: Design) -> xr.Datas
     kept = kept.drop_vars([coord for coord in kept.coords if coord not in dims])
     for parameter in parameters:
         kept[parameter.name].attrs = {"units": parameter.unit, "long_name": parameter.meaning}
+    draws = kept.sizes["chain"] * kept.sizes["draw"]
+    kept["parameters"] = kept["parameters"].astype(precision_of(model, design, draws), copy=False)
     units = {p.name: model.units.of(p.dimension) for p in model.structure.parameters}
     which = "individual parameters" + (" at the first record" if design.varies else "")
     kept["parameters"].attrs = {"units": json.dumps(units), "long_name": which}

@@ -28,6 +28,7 @@ from popk.inference.described import describe, population_of
 from popk.inference.marginal import Marginal
 from popk.inference.method import Method, as_values, from_values
 from popk.inference.needs import check_room
+from popk.inference.precision import precision_of
 from popk.inference.progress import Listener, Progress, shown
 from popk.inference.runs import (
     NOWHERE,
@@ -43,7 +44,7 @@ from popk.inference.runs import (
 from popk.latent import latent_of
 from popk.model import PopModel
 from popk.observations import observations, readings
-from popk.population import PopulationDraws, check_seed, effects_of, thinned
+from popk.population import PopulationDraws, check_seed, effects_of
 from popk.prediction import labels_of, output_names, simulate_rows, units_of_outputs
 from popk.statistics import NUMPY
 
@@ -114,10 +115,12 @@ def sample(
       that were measured and the effects of further levels (sites), for thinned draws: the one for
       leaving patients out;
     - ``sample_stats``, ``convergence`` (R-hat and ESS of every quantity), ``identifiability``
-      (posterior SDs over the prior's, and correlations) and ``data``;
+      (posterior SDs over the prior's, and correlations) and ``data``.
 
-    and in ``attrs`` the model, its hash, the data's hash, seed, method, versions, environment, the
-    verdict, and ``resumed``, where the run went on after interruptions.
+    ``parameters`` and the log likelihood of each observation follow from the draws; in a fit with
+    more than a hundred million of these numbers they are in single precision (seven digits).
+    In ``attrs`` there are the model, its hash, the data's hash, seed, method, versions,
+    environment, the verdict, and ``resumed``, where the run went on after interruptions.
 
     Raises
     ------
@@ -280,19 +283,10 @@ def _observation_groups(
         if name in table
     }
     chains, draws = (fit["posterior"].sizes[name] for name in ("chain", "draw"))
-    eta = effects_of(fit, dataset.subjects, thinned(fit, None))
-    kappa = None
-    if model.iov.effects:
-        values = fit["posterior"]["kappa"].transpose("chain", "draw", ...).values
-        kappa = values.reshape(-1, *values.shape[2:])
-    missing = [(one.covariate, dataset.subjects[one.subject]) for one in design.missing]
-    latent = latent_of(fit["posterior"].to_dataset(), missing, thinned(fit, None))
-    labels = labels_of(fit, dataset.subjects, thinned(fit, None))
-    effects = (eta, kappa, latent if missing else None, labels)
     each = max(1, _PREDICTED // chains)
     kept = np.unique(np.linspace(0, draws - 1, min(each, draws)).round().astype(int))
     shown = (np.arange(chains)[:, None] * draws + kept).ravel()
-    part, conditional = _predicted(population, dataset, design, effects, shown)
+    part, conditional = _predicted(fit, population, dataset, design, shown)
     part = part.reshape(chains, len(kept), -1)
     sigma = {name: v.reshape(chains, draws, 1)[:, kept] for name, v in population.sigma.items()}
     read = readings(model, dataset, design.events)
@@ -325,32 +319,37 @@ def _observation_groups(
 
 
 def _predicted(
+    fit: xr.DataTree,
     population: PopulationDraws,
     dataset: Dataset,
     design: Design,
-    effects: tuple[Floats, Floats | None, Floats | None, NDArray[np.int64] | None],
     shown: NDArray[np.int64],
 ) -> tuple[Floats, Floats]:
     """IPRED (shown, n_observations) and conditional log likelihoods (S, n_observations).
 
-    ``effects`` are those of subjects and occasions, the latent covariates, and the classes. Draws
-    are computed a few at a time: everybody's parameters in all of them would be the largest array.
+    Draws are computed a few at a time: everybody's parameters in all of them would be the largest
+    array.
     """
-    model = population.model
+    model, total = population.model, population.size
     observed = observations(model, dataset, design.events)
-    eta, kappa, latent, labels = effects
-    total = len(eta)
+    posterior = fit["posterior"].to_dataset()
+    missing = [(one.covariate, dataset.subjects[one.subject]) for one in design.missing]
+    kappa = None
+    if model.iov.effects:
+        values = posterior["kappa"].transpose("chain", "draw", ...).values
+        kappa = values.reshape(-1, *values.shape[2:])
     predicted = np.empty((len(shown), dataset.n_observations))
-    conditional = np.empty((total, dataset.n_observations))
+    precision = precision_of(model, design, total)
+    conditional = np.empty((total, dataset.n_observations), dtype=precision)
     blocks = 1 + total * len(design.rows.subject) // _BLOCK
     for chosen in np.array_split(np.arange(total), min(blocks, total)):
         own = population.taken(chosen)
         theta = own.row_parameters(
             design,
-            eta[chosen],
+            effects_of(fit, dataset.subjects, chosen),
             None if kappa is None else kappa[chosen],
-            None if latent is None else latent[chosen],
-            labels=None if labels is None else labels[chosen],
+            latent_of(posterior, missing, chosen) if missing else None,
+            labels=labels_of(fit, dataset.subjects, chosen),
         )
         ipred = simulate_rows(model, theta, design.events)
         conditional[chosen] = model.error.log_likelihood(observed, ipred, own.sigma, NUMPY)

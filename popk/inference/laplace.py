@@ -8,14 +8,13 @@ import numpy as np
 import xarray as xr
 
 from popk.dataset import Dataset
-from popk.errors import SettingError
 from popk.inference.marginal.importance import Resampling, resampled
 from popk.inference.marginal.modes import figures_of_modes
 from popk.inference.marginal.normals import around_peaks
-from popk.inference.marginal.peak import find_peaks, marginal_cohort, refuse_unsuited
+from popk.inference.marginal.peak import find_peaks, prepared
 from popk.inference.progress import Progress
 from popk.inference.runs.store import NOWHERE, Store
-from popk.inference.settings import check_cores, check_flag, check_whole
+from popk.inference.settings import check_cores, check_flag, check_proposals
 from popk.model import PopModel
 
 __all__ = ["Laplace"]
@@ -66,14 +65,9 @@ class Laplace:
     cores: int | None = None
 
     def __post_init__(self) -> None:
-        check_whole(self, {"draws": 10, "chains": 1, "proposals": 100})
-        check_cores(self, self.cores)
         check_flag(self, "resample")
-        if self.resample and self.proposals < self.draws:
-            raise SettingError(
-                f"Laplace was given proposals={self.proposals} for draws={self.draws}; draws are "
-                "chosen among proposals, so give at least as many of these."
-            )
+        check_proposals(self, weighted=self.resample)
+        check_cores(self, self.cores)
 
     def run(
         self,
@@ -96,12 +90,8 @@ class Laplace:
             near the priors gives the data a likelihood.
         """
         del store
-        refuse_unsuited(model, "Laplace")
-        seeds = np.random.SeedSequence(seed).generate_state(2)
-        cohort = marginal_cohort(
-            model, dataset, seed=int(seeds[0]), cores=self.cores, method="Laplace"
-        )
-        rng = np.random.default_rng(int(seeds[1]))
+        cohort, seeds = prepared(self, model, dataset, seed=seed)
+        rng = np.random.default_rng(seeds[0])
         progress("finding the mode")
         peaks = find_peaks(cohort, rng)
         how = Resampling(self.draws, self.chains, self.proposals, self.resample)

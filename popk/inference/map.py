@@ -13,7 +13,7 @@ from popk.individual import find_modes
 from popk.inference.marginal.assemble import assembled
 from popk.inference.marginal.coordinates import Coordinates
 from popk.inference.marginal.modes import figures_of_modes
-from popk.inference.marginal.peak import Peak, find_peaks, marginal_cohort, refuse_unsuited
+from popk.inference.marginal.peak import Peak, find_peaks, prepared
 from popk.inference.progress import Progress
 from popk.inference.runs.store import NOWHERE, Store
 from popk.inference.settings import check_cores
@@ -85,11 +85,9 @@ class MAP:
             near the priors gives the data a likelihood.
         """
         del store
-        refuse_unsuited(model, "MAP")
-        seeds = np.random.SeedSequence(seed).generate_state(2)
-        cohort = marginal_cohort(model, dataset, seed=int(seeds[0]), cores=self.cores, method="MAP")
+        cohort, seeds = prepared(self, model, dataset, seed=seed)
         progress("finding the mode")
-        peaks = find_peaks(cohort, np.random.default_rng(int(seeds[1])))
+        peaks = find_peaks(cohort, np.random.default_rng(seeds[0]))
         # The highest, which need not be the one with the most mass.
         peaks = sorted(peaks, key=lambda peak: -peak.log_density)
         x = peaks[0].x[None]

@@ -13,8 +13,10 @@ from popk.inference.map import MAP
 from popk.inference.marginal import Marginal
 from popk.inference.method import Method
 from popk.inference.nuts import NUTS
+from popk.inference.precision import precision_of
 from popk.inference.progress import Progress
 from popk.inference.smc import SMC
+from popk.inference.vi import VI
 from popk.model import PopModel
 from popk.storage import StorageError
 from popk.structure.events import OBSERVE
@@ -23,7 +25,8 @@ __all__ = ["Needs", "check_room", "needs_of"]
 
 _GIGABYTE = 1e9
 _PREDICTED = 400  # draws of predictions
-_COPIES = 3  # of the draws that are held at a time while the fit is put together
+_COPIES, _JOINT_COPIES = 2, 3  # of what was drawn, while its batches, or its chains, are joined
+_AT_A_TIME = 100e6  # of the draws that are worked on
 _SPARE = 1.1
 
 
@@ -36,20 +39,30 @@ class Needs:
 
 
 def needs_of(model: PopModel, design: Design, method: Method) -> Needs:
-    """What a fit needs, from the numbers that its draws and predictions have."""
+    """What a fit needs at its peak, from the numbers that its draws and predictions have.
+
+    That is while what was drawn is joined, while the posterior is made of it, or in the end.
+    """
     draws, made = _numbers(method)
     subjects = design.events.n_subjects
     observations = int(np.sum(design.events.kind == OBSERVE))
     effects = subjects * len(model.iiv.effects)
     effects += len(design.occasion_subject) * len(model.iov.effects) + len(design.missing)
     population = len(model.parameters) + len(model.derived)
-    posterior = 2 * population + effects + subjects * len(model.structure.names)
+    parameters = subjects * len(model.structure.names)
+    single = precision_of(model, design, draws).itemsize
+    posterior = draws * (8.0 * (2 * population + effects) + single * parameters)
+    others = draws * single * observations + 8.0 * _PREDICTED * (2 * observations + subjects)
+    fit = posterior + others
     # By NUTS the coordinates of the effects are drawn too, and the sampler's positions are kept.
-    drawn = posterior + 2 * effects if isinstance(method, NUTS) else population + effects + 2
-    fit = draws * (posterior + observations) + _PREDICTED * (2 * observations + subjects)
+    is_joint = isinstance(method, NUTS)
+    each = 2 * population + 3 * effects + parameters if is_joint else population + effects + 2
+    drawn = 8.0 * made * each
+    copies = _JOINT_COPIES if isinstance(method, NUTS | VI) else _COPIES
+    memory = max(copies * drawn, drawn + posterior, fit)
     # Only these two write what they draw before the fit is put together.
-    written = made * drawn if isinstance(method, NUTS | Marginal) else 0
-    return Needs(memory=8.0 * (made * drawn + _COPIES * fit), disk=8.0 * (written + fit))
+    written = drawn if isinstance(method, NUTS | Marginal) else 0.0
+    return Needs(memory=memory + _AT_A_TIME, disk=written + fit)
 
 
 def _numbers(method: Method) -> tuple[int, int]:
@@ -81,7 +94,11 @@ def check_room(
     disk = needs.disk if folder is not None else 0.0
     if max(needs.memory, disk) > _GIGABYTE:
         on_disk = f" and {disk / _GIGABYTE:.1f} GB of disk" if folder is not None else ""
-        progress(f"about {needs.memory / _GIGABYTE:.1f} GB of memory{on_disk} will be needed")
+        single = precision_of(model, design, _numbers(method)[0]) == np.float32
+        digits = "; what follows from the draws is kept to seven digits" if single else ""
+        progress(
+            f"about {needs.memory / _GIGABYTE:.1f} GB of memory{on_disk} will be needed{digits}"
+        )
     if folder is None:
         return
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

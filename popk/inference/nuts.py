@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset
 from popk.errors import SettingError
-from popk.graph import build
 from popk.inference.approximation import approximate_likelihood, effect_names
 from popk.inference.chains import Chain, Job, assembled_chains, draw_chains
+from popk.inference.compiled import compiled_density
 from popk.inference.forms import centred_coordinates
 from popk.inference.progress import Progress
 from popk.inference.runs.store import NOWHERE, Store
@@ -112,15 +111,8 @@ class NUTS:
         (nutpie cannot be given an adapted mass matrix), with other random numbers: draws of the
         same posterior, not the same draws.
         """
-        import nutpie
-
         progress("compiling the model")
-        forms = check_forms(model.iiv, self.forms)
-        graph = build(model, dataset, adapted=True, forms=forms)
-        with warnings.catch_warnings():
-            # nutpie's wrapper holds pointers to the data, which Numba cannot store on disk.
-            warnings.filterwarnings("ignore", message="Cannot cache compiled function")
-            compiled = nutpie.compile_pymc_model(graph)
+        compiled = compiled_density(model, dataset, check_forms(model.iiv, self.forms))
         seeds = [int(own) for own in np.random.SeedSequence(seed).generate_state(2)]
         start = store.kept(
             "start", lambda: self._start(model, dataset, compiled, seeds[0], progress), (Start,)

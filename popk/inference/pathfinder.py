@@ -11,10 +11,10 @@ from popk.dataset import Dataset
 from popk.errors import SettingError
 from popk.inference.marginal.importance import Resampling, resampled
 from popk.inference.marginal.paths import best_normals
-from popk.inference.marginal.peak import marginal_cohort, refuse_unsuited
+from popk.inference.marginal.peak import prepared
 from popk.inference.progress import Progress
 from popk.inference.runs.store import NOWHERE, Store
-from popk.inference.settings import check_cores, check_whole
+from popk.inference.settings import check_cores, check_proposals, check_whole
 from popk.model import PopModel
 
 __all__ = ["Pathfinder"]
@@ -61,13 +61,9 @@ class Pathfinder:
     cores: int | None = None
 
     def __post_init__(self) -> None:
-        check_whole(self, {"draws": 10, "chains": 1, "proposals": 100, "paths": 1, "steps": 5})
+        check_proposals(self)
+        check_whole(self, {"paths": 1, "steps": 5})
         check_cores(self, self.cores)
-        if self.proposals < self.draws:
-            raise SettingError(
-                f"Pathfinder was given proposals={self.proposals} for draws={self.draws}; draws "
-                "are chosen among proposals, so give at least as many of these."
-            )
 
     def run(
         self,
@@ -90,12 +86,8 @@ class Pathfinder:
             finds a point that gives the data a likelihood.
         """
         del store
-        refuse_unsuited(model, "Pathfinder")
-        seeds = np.random.SeedSequence(seed).generate_state(2)
-        cohort = marginal_cohort(
-            model, dataset, seed=int(seeds[0]), cores=self.cores, method="Pathfinder"
-        )
-        rng = np.random.default_rng(int(seeds[1]))
+        cohort, seeds = prepared(self, model, dataset, seed=seed)
+        rng = np.random.default_rng(seeds[0])
         progress("finding paths")
         normals, elbo = best_normals(cohort, paths=self.paths, steps=self.steps, rng=rng)
         if not len(normals.share):

@@ -6,7 +6,7 @@ from numbers import Real
 
 from popk.errors import SettingError
 
-__all__ = ["check_cores", "check_flag", "check_whole"]
+__all__ = ["check_cores", "check_flag", "check_proposals", "check_whole"]
 
 
 def check_whole(method: object, lowest: dict[str, int]) -> None:
@@ -53,6 +53,25 @@ def check_flag(method: object, name: str) -> None:
     if not isinstance(value, bool):
         raise SettingError(
             f"{type(method).__name__} was given {name}={value!r}; expected True or False."
+        )
+
+
+def check_proposals(method: object, *, weighted: bool = True) -> None:
+    """Refuse draws, chains and proposals of a method that are too few, or do not go together.
+
+    Without ``weighted`` nothing is chosen among the proposals.
+
+    Raises
+    ------
+    SettingError
+        When one makes no sense, in a sentence.
+    """
+    check_whole(method, {"draws": 10, "chains": 1, "proposals": 100})
+    proposals, draws = (getattr(method, name) for name in ("proposals", "draws"))
+    if weighted and proposals < draws:
+        raise SettingError(
+            f"{type(method).__name__} was given proposals={proposals} for draws={draws}; draws are "
+            "chosen among proposals, so give at least as many of these."
         )
 
 

@@ -21,7 +21,7 @@ from popk.inference.marginal.importance import khat_of_subjects, systematic
 from popk.inference.marginal.mixture import Mixture
 from popk.inference.marginal.modes import figures_of_modes
 from popk.inference.marginal.normals import Normals, around_peaks
-from popk.inference.marginal.peak import Peak, find_peaks, marginal_cohort, refuse_unsuited
+from popk.inference.marginal.peak import Peak, find_peaks, prepared
 from popk.inference.marginal.search import modes_above
 from popk.inference.progress import Progress
 from popk.inference.runs.store import NOWHERE, Store
@@ -110,16 +110,16 @@ class SMC:
             particle gives the data a likelihood.
         """
         del store
-        refuse_unsuited(model, "SMC")
-        seeds = np.random.SeedSequence(seed).generate_state(2 * (1 + self.chains))
-        scout = marginal_cohort(model, dataset, seed=int(seeds[0]), cores=self.cores, method="SMC")
+        scout, (own_seed, *seeds) = prepared(
+            self, model, dataset, seed=seed, seeds=1 + 2 * self.chains
+        )
         progress("finding the modes")
-        peaks, noise = _scouted(scout, np.random.default_rng(int(seeds[1])))
+        peaks, noise = _scouted(scout, np.random.default_rng(own_seed))
         ends = []
         for chain in range(self.chains):
-            own = Cohort.of(model, dataset, seed=int(seeds[2 + 2 * chain]), cores=scout.cores)
+            own = Cohort.of(model, dataset, seed=seeds[2 * chain], cores=scout.cores)
             own = replace(own, nodes=scout.nodes.copy(), common=scout.common)
-            rng = np.random.default_rng(int(seeds[3 + 2 * chain]))
+            rng = np.random.default_rng(seeds[2 * chain + 1])
             run = _Run(own, self.particles, self.moves, rng)
             ends.append(run.to_posterior(_part(progress, chain, self.chains)))
         progress("sampling", 1000 * self.chains, 1000 * self.chains)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,11 @@ from scipy.optimize import minimize
 
 from popk.dataset import Dataset
 from popk.errors import SettingError
-from popk.graph import build
+from popk.inference.compiled import compiled_graph
 from popk.inference.marginal.importance import smoothed, systematic_chains
 from popk.inference.progress import Progress
 from popk.inference.runs.store import NOWHERE, Store
-from popk.inference.settings import check_whole
+from popk.inference.settings import check_proposals, check_whole
 from popk.inference.start import Point, find_start
 from popk.model import PopModel
 from popk.statistics import check_forms
@@ -69,12 +68,8 @@ class VI:
     fixed: int = 32
 
     def __post_init__(self) -> None:
-        check_whole(self, {"draws": 10, "chains": 1, "proposals": 100, "fixed": 8})
-        if self.proposals < self.draws:
-            raise SettingError(
-                f"VI was given proposals={self.proposals} for draws={self.draws}; draws are "
-                "chosen among proposals, so give at least as many of these."
-            )
+        check_proposals(self)
+        check_whole(self, {"fixed": 8})
 
     def run(
         self,
@@ -91,14 +86,8 @@ class VI:
         seed, with the same result.
         """
         del store
-        import nutpie
-
         progress("compiling the model")
-        graph = build(model, dataset, adapted=True)
-        with warnings.catch_warnings():
-            # nutpie's wrapper holds pointers to the data, which Numba cannot store on disk.
-            warnings.filterwarnings("ignore", message="Cannot cache compiled function")
-            compiled = nutpie.compile_pymc_model(graph)
+        graph, compiled = compiled_graph(model, dataset)
         progress("finding a starting point")
         start = find_start(model, dataset, compiled, check_forms(model.iiv, {}))
         _adapt(graph, start.approximation)

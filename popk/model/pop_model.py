@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from popk.errors import SettingError
 from popk.model.card import Card
-from popk.model.coding import decode, decoded, encode, written
+from popk.model.coding import written
+from popk.model.content import as_content, parts_in
 from popk.model.description import html_card, summary
 from popk.model.equations import written_equations
 from popk.model.faults import faults_in, type_faults
@@ -47,12 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["PopModel", "PopulationParameter"]
 
 _LOG = LogScale()
-# Fields of a model's JSON: those of every model, and those of models that use them.
-_ALWAYS = ("structure", "typical", "iiv", "covariates", "error", "units", "name", "notes")
-_IF_USED = (
-    "iiv_correlations", "iiv_shapes", "iiv_shared", "iov", "iov_correlations", "scales",
-    "latent", "levels", "subpopulations", "card",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,30 +306,7 @@ class PopModel:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain lists, dicts, strings and numbers."""
-        # What a model does not use is left out: it keeps its hash when models learn more.
-        more = {
-            "iiv_correlations": encode(self.iiv.correlations),
-            "iiv_shapes": {name: encode(shape) for name, shape in self.iiv.shapes},
-            "iiv_shared": dict(self.iiv.shared),
-            "iov": {name: encode(prior) for name, prior in self.iov.omegas},
-            "iov_correlations": encode(self.iov.correlations),
-            "scales": {name: encode(scale) for name, scale in self.scales},
-            "latent": encode(self.latent),
-            "levels": encode(self.levels),
-            "subpopulations": encode(self.subpopulations),
-        }
-        return {
-            "structure": encode(self.structure),
-            "typical": {name: encode(prior) for name, prior in self.typical},
-            "iiv": {name: encode(prior) for name, prior in self.iiv.omegas},
-            **{name: value for name, value in more.items() if value},
-            "covariates": [encode(effect) for effect in self.covariates],
-            "error": encode(self.error),
-            "units": self.units.to_dict(),
-            "name": self.name,
-            "notes": list(self.notes),
-            **({"card": self.card.to_dict()} if self.card is not None else {}),
-        }
+        return as_content(self)
 
     def to_json(self) -> str:
         """The model as JSON; `from_json` reads it back to an equal model."""
@@ -350,35 +322,8 @@ class PopModel:
             When it is no model, names a part that this version of popk (or an imported extension)
             lacks, or has a field that is not known.
         """
-        try:
-            content = json.loads(text)
-        except ValueError as fault:
-            raise ModelError([f"the text is no JSON: {fault}."]) from None
-        _check_fields(content)
-        return cls(
-            decode(content["structure"]),
-            typical=decoded(content["typical"]),
-            iiv=IIV(
-                decoded(content["iiv"]),
-                correlations=decode(content.get("iiv_correlations", [])),
-                shapes=decoded(content.get("iiv_shapes", {})),
-                shared=content.get("iiv_shared", {}),
-            ),
-            iov=IOV(
-                decoded(content.get("iov", {})),
-                correlations=decode(content.get("iov_correlations", [])),
-            ),
-            scales=decoded(content.get("scales", {})),
-            covariates=[decode(effect) for effect in content["covariates"]],
-            latent=decode(content.get("latent", [])),
-            levels=decode(content.get("levels", [])),
-            subpopulations=decode(content.get("subpopulations")),
-            error=decode(content["error"]),
-            units=content["units"],
-            name=content["name"],
-            notes=content["notes"],
-            card=Card.from_dict(content["card"]) if "card" in content else None,
-        )
+        structure, parts = parts_in(text)
+        return cls(structure, **parts)
 
     def __repr__(self) -> str:
         return f"<PopModel {self.name}: {written(self.structure)}, hash {self.hash[:8]}>"
@@ -388,17 +333,6 @@ class PopModel:
 
     def _repr_html_(self) -> str:
         return html_card(self)
-
-
-def _check_fields(content: Any) -> None:
-    """Refuse what is no model's JSON: nothing that was written is to be ignored."""
-    if not isinstance(content, Mapping):
-        raise ModelError([f"the JSON holds {type(content).__name__}; expected an object."])
-    if missing := [field for field in _ALWAYS if field not in content]:
-        raise ModelError([f"the JSON of a model has no field {', '.join(missing)}."])
-    if unknown := [field for field in content if field not in (*_ALWAYS, *_IF_USED)]:
-        known = ", ".join((*_ALWAYS, *_IF_USED))
-        raise ModelError([f"the JSON has the field {', '.join(unknown)}; known are {known}."])
 
 
 def _variability_parameters(model: PopModel, level: Variability) -> list[PopulationParameter]:

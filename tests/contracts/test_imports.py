@@ -29,6 +29,7 @@ ORDER = (
     "level_graph",
     "nonmem",
     "graph",
+    "fitted",
     "population",
     "prediction",
     "prior_prediction",

@@ -183,6 +183,27 @@ def test_a_verdict_survives_storage():
     assert isinstance(json.loads(verdict.to_json())["failures"], list)
 
 
+def test_stored_figures_that_are_not_finite_are_null_and_come_back():
+    own = {"khat": ((), np.inf), "khat_subject": ("subject", [-np.inf])}
+    coords = {"subject": ["A"], "chain": range(CHAINS), "draw": range(DRAWS)}
+    table = convergence_table(sampled()).isel(quantity=[0])
+    table["rhat"][:] = np.inf
+    verdict = judge(table, xr.Dataset(own, coords=coords))
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    text = verdict.to_json()
+    stored = json.loads(text, parse_constant=refuse)
+    assert [stored[name] for name in ("khat", "khat_subject_max", "rhat_max")] == [None] * 3
+    assert stored["infinite"] == {"rhat_max": 1, "khat": 1, "khat_subject_max": -1}
+    assert Verdict.from_json(text) == verdict
+    alone = judge(convergence_table(sampled().isel(chain=[0])), stats().isel(chain=[0]))
+    stored = json.loads(alone.to_json(), parse_constant=refuse)
+    assert (stored["rhat_max"], stored["infinite"]) == (None, {})
+    assert np.isnan(Verdict.from_json(alone.to_json()).rhat_max)
+
+
 def test_nothing_is_said_of_integrals_where_no_subject_has_random_effects():
     def judged(*khat):
         subjects = [f"S{k}" for k in range(len(khat))]

@@ -75,6 +75,29 @@ def test_an_uncorrected_approximation_has_a_limit_of_its_own():
     assert "Pareto k-hat of the proposals is 0.60, not below 0.5" in sentence
 
 
+@pytest.mark.parametrize(
+    ("attrs", "advice"),
+    [
+        (None, "Sample by NUTS, or"),
+        ({"approximation": "Normal."}, "Sample by Marginal or NUTS, or"),
+    ],
+    ids=["Marginal itself", "an approximation"],
+)
+def test_what_else_to_sample_by_is_not_what_just_failed(attrs, advice):
+    given = {"khat": ((), 0.9), "khat_subject": ("subject", [0.1, 0.2])}
+    (sentence,) = judge(table(), stats(attrs, **given)).failures
+    assert advice in sentence
+
+
+def test_nodes_that_all_points_share_are_said_with_the_noise_that_makes_them():
+    assert judge(table(), stats(noise=((), 1.0))).notes == ()
+    verdict = judge(table(), stats(noise=((), 2.34)))
+    assert verdict.converged
+    (note,) = verdict.notes
+    assert note.startswith("All points share the nodes of the subjects' integrals")
+    assert "a variance of 2.3, above 1. So the posterior is not exact" in note
+
+
 def point(**changed):
     values = {"distance": ((), 0.01), "standard_error": ("estimated", [0.1])} | changed
     return xr.Dataset(

@@ -10,7 +10,7 @@ from popk.errors import SettingError
 from popk.individual import Trough, individualise
 from popk.inference import MAP, sample
 from popk.prediction import predict
-from popk.reporting import report
+from popk.reporting import parameter_table, report
 from popk.storage import load, save
 
 
@@ -57,6 +57,8 @@ def test_standard_errors_are_those_of_the_curvature(fit, cohorts):
     np.testing.assert_allclose(found["covariance_score"], covariance, rtol=0.03, atol=0.001)
     error = np.sqrt(np.diagonal(found["covariance_score"]))
     np.testing.assert_allclose(found["standard_error_score"], error)
+    rows = {row[0].text: row[3].text for row in parameter_table(fit).rows}
+    assert rows["omega_CL"] == f"{float(found['standard_error'].sel(estimated='omega_CL')):.3g}"
     # CL = 0.2 exp(sd x): its derivative by x is sd CL.
     slope = cohorts.CL_PRIOR.sd_log * float(fit["posterior"]["CL"].squeeze())
     assert float(found["standard_error"][0]) == pytest.approx(slope * error[0], rel=1e-6)

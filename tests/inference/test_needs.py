@@ -2,11 +2,16 @@
 
 from collections import namedtuple
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from popk.design import check_fit
+from popk.individual import Trough, individualise
 from popk.inference import MAP, NUTS, SMC, VI, Laplace, Marginal, Pathfinder, sample
 from popk.inference.needs import check_room, needs_of
+from popk.inference.precision import precision_of
+from popk.prediction import predict
 from popk.storage import StorageError
 
 
@@ -44,12 +49,60 @@ def test_what_other_methods_need_follows_from_their_draws_and_proposals(
 ):
     design = check_fit(model, data)
     needs = needs_of(model, design, method)
-    # With as many draws, Marginal writes what it draws besides the fit, and holds three copies.
+    # With as many draws, Marginal writes the fit and what it draws: the population, the effects,
+    # density and weight.
     other = needs_of(model, design, Marginal(draws=draws, chains=1))
-    fit = (other.memory - other.disk) / 2
-    drawn = other.disk - fit
-    assert needs.disk == pytest.approx(fit)
-    assert needs.memory == pytest.approx(made / draws * drawn + 3 * fit)
+    drawn = 8 * draws * (len(model.parameters) + 4 * len(model.iiv.effects) + 2)
+    assert needs.disk == pytest.approx(other.disk - drawn)
+    beside = needs_of(model, design, MAP()).memory - needs_of(model, design, MAP()).disk
+    copies = 3 if isinstance(method, VI) else 2
+    joining = copies * made / draws * drawn
+    least, most = max(needs.disk, joining), max(needs.disk + made / draws * drawn, joining)
+    assert least <= needs.memory - beside <= most
+
+
+def test_a_large_fit_keeps_what_follows_from_its_draws_in_single_precision(
+    model, data, monkeypatch
+):
+    method = Marginal(draws=300, chains=2)
+    design, told = check_fit(model, data), []
+    full = sample(model, data, method, seed=1, progress=False)
+    needs = needs_of(model, design, method)
+    numbers = 600 * (4 * 2 + 8)
+    monkeypatch.setattr("popk.inference.precision.LARGE", numbers)
+    assert precision_of(model, design, 600) == np.float64
+    monkeypatch.setattr("popk.inference.precision.LARGE", numbers - 1)
+    fit = sample(model, data, method, seed=1, progress=False)
+    saved = needs.disk - needs_of(model, design, method).disk
+    assert saved == 4 * numbers
+    assert saved == sum(
+        full[group].dataset.nbytes - fit[group].dataset.nbytes for group in full.children
+    )
+    for group, name in (("posterior", "parameters"), ("log_likelihood", "DV")):
+        assert fit[group][name].dtype == np.float32
+        assert fit[group][name].attrs == full[group][name].attrs
+        np.testing.assert_allclose(fit[group][name], full[group][name], rtol=3e-7, atol=1e-7)
+    np.testing.assert_array_equal(fit["posterior"]["eta"], full["posterior"]["eta"])
+    exact = predict(fit, seed=1)["predictions"]["parameters"]
+    np.testing.assert_array_equal(exact, full["posterior"]["parameters"])
+    one, other = (
+        individualise(each, target=Trough(10.0, "mg/L"), seed=1)["posterior"]["parameters"]
+        for each in (fit, full)
+    )
+    assert one.dtype == np.float64
+    np.testing.assert_allclose(one, other, rtol=3e-7)
+    check_room(model, design, Marginal(draws=10**7), told.append)
+    assert told[0].endswith(" will be needed; what follows from the draws is kept to seven digits")
+
+
+def test_a_large_fit_is_put_together_a_few_draws_at_a_time(model, data, monkeypatch):
+    method = Marginal(draws=100, chains=2)
+    whole = sample(model, data, method, seed=1, progress=False)
+    for module in ("fit", "marginal.assemble"):
+        monkeypatch.setattr(f"popk.inference.{module}._BLOCK", 40)
+    parts = sample(model, data, method, seed=1, progress=False)
+    for group in ("posterior", "log_likelihood", "posterior_predictive", "convergence"):
+        xr.testing.assert_identical(parts[group].to_dataset(), whole[group].to_dataset())
 
 
 def test_one_point_needs_less_than_any_draws(model, data):

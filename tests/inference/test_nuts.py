@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from arviz_stats import mcse
+from numba.core import event
 from scipy import stats
 
 from popk.dataset import Dataset
@@ -43,14 +44,7 @@ def observed(fits):
 
 @pytest.fixture(scope="module")
 def data(fits, observed):
-    records = []
-    for k, row in enumerate(observed):
-        records.append(fits.dose(f"S{k}", 0.0))
-        for time, dv in zip(TIMES, row, strict=True):
-            below = dv < LLOQ
-            value = LLOQ if below else float(dv)
-            records.append((*fits.observe(f"S{k}", time, value, cens=int(below))[:9], LLOQ, 70.0))
-    return fits.dataset(*records)
+    return fits.after_boluses(TIMES, observed, lloq=LLOQ)
 
 
 @pytest.fixture(scope="module")
@@ -63,25 +57,16 @@ def fit(data, seen):
     return sample(MODEL, data, NUTS(cores=1, **METHOD), seed=11, progress=seen.append)
 
 
-def log_likelihoods(fits, observed, cl, v, sigma):
-    """Log likelihood of each observation for parameters of any shape (..., 10, 1)."""
-    f = fits.bolus(TIMES, cl, v)
-    sd = sigma * f
-    return np.where(
-        observed < LLOQ, stats.norm.logcdf((LLOQ - f) / sd), stats.norm.logpdf(observed, f, sd)
-    )
-
-
 def marginal(fits, observed, theta):
     """Log marginal likelihood (draws, 10) of each subject, on a grid of its random effect."""
     z = np.linspace(-6, 6, 241)
     found = np.empty((len(theta), 10))
     for s, (cl, v, omega, sigma) in enumerate(theta):
         own = (cl * np.exp(omega * z))[:, None, None]
-        with np.errstate(all="ignore"):  # far out, where the density is zero
-            joint = log_likelihoods(fits, observed, own, v, sigma).sum(axis=-1)
-        joint = np.where(np.isnan(joint), -np.inf, joint) + stats.norm.logpdf(z)[:, None]
-        found[s] = np.log(np.exp(joint).sum(axis=0) * (z[1] - z[0]))
+        each = fits.log_likelihoods(observed, fits.bolus(TIMES, own, v), sigma, lloq=LLOQ)
+        joint = each.sum(axis=-1) + stats.norm.logpdf(z)[:, None]
+        with np.errstate(divide="ignore"):  # far out, where the density is zero
+            found[s] = np.log(np.exp(joint).sum(axis=0) * (z[1] - z[0]))
     return found
 
 
@@ -114,7 +99,9 @@ def test_the_posterior_is_the_one_that_integration_gives(fit, fits, observed):
 
 
 def test_the_same_seed_gives_the_same_draws_however_many_cores(fit, data):
-    again = sample(MODEL, data, NUTS(cores=2, **METHOD), seed=11, progress=False)
+    with event.install_recorder("numba:compile") as recorder:
+        again = sample(MODEL, data, NUTS(cores=2, **METHOD), seed=11, progress=False)
+    assert not recorder.buffer  # what was compiled for the first fit serves the second
     for group in ("posterior", "prior", "posterior_predictive", "log_likelihood_subject"):
         assert again[group].to_dataset().identical(fit[group].to_dataset()), group
 
@@ -179,7 +166,8 @@ def test_the_log_likelihood_is_that_of_each_observation(fit, fits, observed):
     posterior = fit["posterior"].to_dataset()
     theta = posterior["parameters"].transpose("chain", "draw", "subject", "parameter").values
     sigma = posterior["sigma_prop"].values[..., None, None]
-    expected = log_likelihoods(fits, observed, theta[..., :1], theta[..., 1:], sigma)
+    predicted = fits.bolus(TIMES, theta[..., :1], theta[..., 1:])
+    expected = fits.log_likelihoods(observed, predicted, sigma, lloq=LLOQ)
     found = fit["log_likelihood"]["DV"].transpose("chain", "draw", "observation").values
     np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(found.sum(axis=-1), expected.sum(axis=(-1, -2)), rtol=1e-8)

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from popk.model import PopModel
 from popk.reporting import interval_frame, interval_table, parameter_table
@@ -48,10 +49,17 @@ def test_a_point_has_no_intervals_but_only_what_is_given_is_fixed(trees):
     fit["prior"]["beta_CL_WT"].values[...] = 0.75
     stored = json.loads(fit.attrs["verdict"])
     fit.attrs["verdict"] = json.dumps({**stored, "kind": "point", "basis": "the mode"})
-    rows = {row[0].text: row for row in parameter_table(fit).rows}
-    assert rows["beta_CL_WT"][3].text == "fixed"
-    assert rows["omega_CL"][3].text == "–"
-    assert rows["omega_CL"][4].text == "86.9 %"
+    known = {"standard_error": ("estimated", [0.0123, np.nan])}
+    stats = xr.Dataset(known, coords={"estimated": ["CL", "omega_CL"]})
+    fit["sample_stats"] = xr.DataTree(stats)
+    table = parameter_table(fit)
+    assert table.headers[2:] == ("Mode", "Standard error", "IIV as CV %", "Prior median")
+    errors = {name: cell.text for name, cell in column(table, "Standard error").items()}
+    assert errors["CL (L/d)"] == "0.0123"
+    assert errors["beta_CL_WT"] == "fixed"
+    assert errors["omega_CL"] == errors["sigma_prop"] == "–"
+    assert column(table, "IIV as CV %")["omega_CL"].text == "86.9 %"
+    assert "no posterior SDs" in table.note
 
 
 def test_a_fixed_parameter_has_no_interval(trees):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
-import pytensor
-import pytensor.tensor as pt
 import pytest
+from popk_residuals import (
+    KINDS,
+    PRIOR,
+    SIGMA,
+    by_scipy,
+    check_symbols,
+    exact,
+    grid,
+    made,
+    named,
+    seen,
+    symbolic,
+    truncated,
+)
 from scipy import integrate, stats
 
 from popk.errors import SettingError
@@ -15,80 +25,13 @@ from popk.statistics import (
     NUMPY,
     Additive,
     Autocorrelated,
-    ByAssay,
-    ByOutput,
     Combined,
-    CombinedSD,
-    HalfNormal,
-    LogNormal,
     LogNormalError,
-    Normal,
-    Observed,
-    PowerError,
     Proportional,
     StudentTError,
-    innovations,
     prediction_slopes,
-    pytensor_operations,
 )
 
-PRIOR = HalfNormal(1.0)
-SIGMA = {
-    "sigma_prop": 0.22, "sigma_add": 0.6, "sigma_log": 0.3, "sigma_power": 0.4, "power": 0.7,
-    "freedom": 4.3, "half_time": 2.5,
-}  # fmt: skip
-LOWER, UPPER = 0.9, 11.0
-
-# SD at the prediction f, by hand.
-SDS = {
-    Proportional: lambda f: 0.22 * f,
-    Additive: lambda f: 0.6 + 0.0 * f,
-    Combined: lambda f: np.hypot(0.22 * f, 0.6),
-    CombinedSD: lambda f: 0.22 * f + 0.6,
-    PowerError: lambda f: 0.4 * f**0.7,
-}
-
-
-def made(kind, **options):
-    two = kind in (Combined, CombinedSD, PowerError)
-    return kind(PRIOR, PRIOR, **options) if two else kind(PRIOR, **options)
-
-
-def exact(error, f):
-    """SciPy's distribution of an observation around the prediction, without truncation."""
-    inner = error.error if isinstance(error, StudentTError) else error
-    heavy = isinstance(error, StudentTError)
-    if isinstance(inner, LogNormalError):
-        if not heavy:
-            return stats.lognorm(s=0.3, scale=f)
-        return LogT(f)
-    sd = SDS[type(inner)](f)
-    return stats.t(4.3, loc=f, scale=sd) if heavy else stats.norm(f, sd)
-
-
-class LogT:
-    """The exponential of a t, as far as the tests need it."""
-
-    def __init__(self, f):
-        self.inner = stats.t(4.3, loc=np.log(f), scale=0.3)
-
-    def logpdf(self, x):
-        return self.inner.logpdf(np.log(x)) - np.log(x)
-
-    def cdf(self, x):
-        return self.inner.cdf(np.log(np.maximum(x, 1e-300)))
-
-    def logcdf(self, x):
-        return self.inner.logcdf(np.log(x))
-
-    def logsf(self, x):
-        return self.inner.logsf(np.log(x))
-
-    def ppf(self, p):
-        return np.exp(self.inner.ppf(p))
-
-
-KINDS = [*SDS, LogNormalError]
 ERRORS = [
     error
     for kind in KINDS
@@ -110,101 +53,12 @@ some = pytest.mark.parametrize("error", SOME, ids=repr)
 plain = pytest.mark.parametrize("error", [e for e in ERRORS if e.method == "M3"], ids=repr)
 
 
-def truncated(error):
-    return error.method == "M4" and not error.logarithmic
-
-
-def seen(dv, status=0, *, lower=LOWER, upper=UPPER, **more):
-    """Observations in a row."""
-    dv = np.atleast_1d(np.asarray(dv, dtype=float))
-    zero, one = np.zeros(dv.shape, dtype=np.int64), np.ones(dv.shape)
-    fields = {
-        "lower": lower * one, "upper": upper * one, "status": zero + status, "output": zero,
-        "assay": zero, "back": zero, "since": one,
-    }  # fmt: skip
-    return Observed(dv, **(fields | more))
-
-
-def grid():
-    """Predictions (4, 1) and observations (9) of all kinds."""
-    f = np.array([[0.4], [1.1], [6.0], [30.0]])
-    dv = np.array([0.2, 1.9, 5.0, 25.0, 60.0, LOWER, LOWER, UPPER, UPPER])
-    status = np.array([0, 0, 0, 0, 0, 1, 1, -1, -1])
-    lower = np.array([1.0] * 5 + [0.9, 3.0, 0.9, 0.9])
-    upper = np.array([1.0] * 5 + [11.0, 11.0, 11.0, 4.0])
-    return f, seen(dv, status, lower=lower, upper=upper)
-
-
-def by_scipy(error, observed, f):
-    law = exact(error, f)
-    below, above = law.logcdf(observed.lower), law.logsf(observed.upper)
-    quantified = law.logpdf(observed.dv)
-    if truncated(error):
-        least, positive = law.logcdf(0.0), law.logsf(0.0)
-        below = below + np.log1p(-np.exp(least - below)) - positive
-        quantified, above = quantified - positive, above - positive
-    if error.method == "M1":
-        below = np.zeros_like(below)
-    return np.select([observed.status == 0, observed.status == 1], [quantified, below], above)
-
-
 @each
 def test_the_log_likelihood_on_a_grid(error):
     f, observed = grid()
     found = error.log_likelihood(observed, f, SIGMA, NUMPY)
     assert found.shape == (4, 9)
     np.testing.assert_allclose(found, by_scipy(error, observed, f), rtol=1e-10, atol=1e-10)
-
-
-@functools.cache
-def compiled_of(error):
-    """A function from observations, prediction and parameters to value and gradient of the sum."""
-    sds = {name: pt.dscalar(name) for name, _ in error.priors}
-    f = pt.dmatrix("f")
-    codes = ("status", "output", "assay", "back")
-    symbols = Observed._make(
-        pt.lvector(name) if name in codes else pt.dvector(name) for name in Observed._fields
-    )
-    value = error.log_likelihood(symbols, f, sds, pytensor_operations())
-    slopes = pytensor.grad(value.sum(), [f, *sds.values()], disconnected_inputs="ignore")
-    return pytensor.function(
-        [*symbols, f, *sds.values()], [value, *slopes],
-        mode=pytensor.compile.Mode("py", None), on_unused_input="ignore",
-    )  # fmt: skip
-
-
-def symbolic(error, observed, f, values):
-    """Value (..., n), its sum's gradient by the predictions, and by each parameter."""
-    f = np.asarray(f, dtype=float)
-    value, by_f, *by_sigma = compiled_of(error)(
-        *observed, np.atleast_2d(f), *(values[name] for name, _ in error.priors)
-    )
-    return value.reshape(*f.shape[:-1], -1), by_f.reshape(f.shape), *by_sigma
-
-
-def named(error, values):
-    """The parameters of `values` under the names of the error."""
-    return {name: values[name] for name, _ in error.priors}
-
-
-def check_symbols(error, observed, f, values):
-    """PyTensor's value is NumPy's, and its gradient that of central differences."""
-    f = np.broadcast_to(f, (*f.shape[:-1], len(observed.dv)))
-    value, by_f, *by_sigma = symbolic(error, observed, f, values)
-
-    def total(at, given):
-        return error.log_likelihood(observed, at, given, NUMPY)
-
-    np.testing.assert_allclose(value, total(f, values), rtol=1e-10, atol=1e-10)
-    for k in np.ndindex(f.shape):
-        step = np.zeros(f.shape)
-        step[k] = 1e-6 * max(abs(f[k]), 1.0)
-        change = total(f + step, values) - total(f - step, values)
-        assert by_f[k] == pytest.approx(change.sum() / step[k] / 2, rel=2e-6, abs=2e-6)
-    for (name, _), slope in zip(error.priors, by_sigma, strict=True):
-        h = 1e-5 * values[name]
-        up, down = (total(f, values | {name: values[name] + s}) for s in (h, -h))
-        assert slope == pytest.approx((up - down).sum() / h / 2, rel=5e-6, abs=5e-6), name
 
 
 @some
@@ -330,238 +184,3 @@ def test_refusals():
             Autocorrelated(given, PRIOR)
     assert Additive(PRIOR, blq="M3") == Additive(PRIOR)
     assert Autocorrelated(LogNormalError(PRIOR, blq="M4"), PRIOR).is_sequential
-
-
-# ---- autocorrelation ----
-
-TIMES = np.array([0.0, 0.5, 2.0, 7.0, 0.0, 1.0, 30.0])
-BACK = np.array([0, 1, 1, 1, 0, 1, 1])
-
-
-def chained(dv):
-    since = np.where(BACK > 0, np.diff(TIMES, prepend=0.0), 1.0)
-    return seen(dv, back=BACK, since=since)
-
-
-def correlation():
-    """Of the standardised residuals: two subjects of four and three observations."""
-    dt = np.abs(TIMES[:, None] - TIMES)
-    same = np.arange(7) < 4
-    return np.where(same[:, None] == same, np.exp(-np.log(2) * dt / 2.5), 0.0)
-
-
-ALIKE = [made(kind) for kind in KINDS]
-
-
-@pytest.mark.parametrize("inner", ALIKE, ids=repr)
-def test_autocorrelated_errors_are_a_multivariate_normal(inner):
-    f = np.array([5.0, 4.0, 3.0, 1.5, 6.0, 5.5, 2.0])
-    dv = np.array([5.5, 4.1, 3.9, 1.2, 4.0, 5.0, 2.3])
-    error = Autocorrelated(inner, PRIOR)
-    found = error.log_likelihood(chained(dv), f, SIGMA, NUMPY)
-    if isinstance(inner, LogNormalError):
-        cov = 0.09 * correlation()
-        expected = stats.multivariate_normal(np.log(f), cov).logpdf(np.log(dv)) - np.log(dv).sum()
-    else:
-        sd = SDS[type(inner)](f)
-        expected = stats.multivariate_normal(f, sd[:, None] * sd * correlation()).logpdf(dv)
-    assert found.sum() == pytest.approx(expected, rel=1e-10)
-    assert error.needs_positive_prediction == inner.needs_positive_prediction
-    check_symbols(error, chained(dv), f, named(error, SIGMA))
-
-
-def test_long_after_the_last_residual_nothing_is_left_of_it():
-    f, dv = np.linspace(2.0, 5.0, 7), np.linspace(3.0, 4.0, 7)
-    short = SIGMA | {"half_time": 1e-3}
-    inner = Combined(PRIOR, PRIOR)
-    found = Autocorrelated(inner, PRIOR).log_likelihood(chained(dv), f, short, NUMPY)
-    np.testing.assert_allclose(found, inner.log_likelihood(chained(dv), f, SIGMA, NUMPY))
-
-
-def test_autocorrelated_draws_have_the_correlation():
-    error = Autocorrelated(Proportional(PRIOR), PRIOR)
-    f = np.broadcast_to(np.linspace(2.0, 5.0, 7), (40_000, 7))
-    values = error.simulate(chained(np.full(7, np.nan)), f, SIGMA, np.random.default_rng(8))
-    z = (values - f) / (0.22 * f)
-    np.testing.assert_allclose(np.corrcoef(z.T), correlation(), atol=0.02)
-    for column in z.T:
-        assert stats.kstest(column, stats.norm.cdf).pvalue > 1e-4
-
-
-def test_what_is_below_its_limit_is_left_out_or_not_computed():
-    dv = np.linspace(3.0, 4.0, 7)
-    observed = chained(dv)._replace(status=np.array([0, 0, 0, 1, 0, 0, 0]))
-    f = np.linspace(2.0, 5.0, 7)
-    left_out = Autocorrelated(Proportional(PRIOR, blq="M1"), PRIOR)
-    assert left_out.log_likelihood(observed, f, SIGMA, NUMPY)[3] == 0.0
-    assert left_out.leaves_out_below
-    other = Autocorrelated(Proportional(PRIOR), PRIOR)
-    assert np.isnan(other.log_likelihood(observed, f, SIGMA, NUMPY)[3])
-
-
-@pytest.mark.parametrize("f", [np.inf, np.nan, 0.0])
-def test_an_autocorrelated_error_at_a_prediction_that_cannot_be_used(f):
-    error = Autocorrelated(Proportional(PRIOR), PRIOR)
-    prediction = np.array([2.0, 3.0, f, 4.0, 2.0, 2.0, 2.0])
-    found = error.log_likelihood(chained(np.full(7, 3.0)), prediction, SIGMA, NUMPY)
-    assert found[2] == -np.inf
-    assert np.isfinite(np.delete(found, 2)).all()
-    value, *slopes = symbolic(error, chained(np.full(7, 3.0)), prediction, SIGMA)
-    np.testing.assert_allclose(value, found, rtol=1e-10)
-    assert all(np.isfinite(slope).all() for slope in slopes)
-    assert slopes[0][2] == 0.0
-
-
-@pytest.mark.parametrize("inner", ALIKE, ids=repr)
-def test_the_information_of_autocorrelated_errors(inner):
-    """Slopes by automatic differentiation; curvature and innovations by the inverse covariance."""
-    error = Autocorrelated(inner, PRIOR)
-    f = np.array([[5.0, 4.0, 3.0, 1.5, 6.0, 5.5, 2.0]])
-    dv = np.array([5.5, 4.1, 3.9, 1.2, 4.0, 5.0, 2.3])
-    slope, curvature = prediction_slopes(error, chained(dv), f, SIGMA)
-    _, by_f, *_ = symbolic(error, chained(dv), f, SIGMA)
-    np.testing.assert_allclose(slope, by_f, rtol=1e-4, atol=1e-6)
-    if not isinstance(inner, Additive | LogNormalError):
-        return
-    by = np.random.default_rng(1).standard_normal((1, 7, 2))
-    new = innovations(error, chained(dv), f, SIGMA, by)
-    information = np.einsum("so,sok,sol->skl", curvature, new, new)[0]
-    sd = 0.3 * f[0] if isinstance(inner, LogNormalError) else np.full(7, 0.6)
-    precision = np.linalg.inv(sd[:, None] * sd * correlation())
-    np.testing.assert_allclose(information, by[0].T @ precision @ by[0], rtol=1e-4)
-
-
-# ---- several outputs and assays ----
-
-
-def test_each_output_has_its_own_error():
-    error = ByOutput({"concentration": Proportional(PRIOR), "effect": Additive(PRIOR, blq="M4")})
-    assert [own.name for own in error.parameters] == [
-        "sigma_prop_concentration", "sigma_add_effect",
-    ]  # fmt: skip
-    assert [own.output for own in error.parameters] == ["concentration", "effect"]
-    f, observed = grid()
-    output = np.arange(9) % 2
-    observed = observed._replace(output=output)
-    values = {"sigma_prop_concentration": 0.22, "sigma_add_effect": 0.6}
-    found = error.log_likelihood(observed, f, values, NUMPY)
-    parts = [own.log_likelihood(observed, f, SIGMA, NUMPY) for _, own in error.errors]
-    np.testing.assert_array_equal(found, np.where(output, parts[1], parts[0]))
-    check_symbols(error, observed, f, values)
-    (single,) = ByOutput({"effect": Additive(PRIOR)}).parameters
-    assert (single.name, single.output) == ("sigma_add", "effect")
-    nowhere = error.simulate(
-        seen([1.0, 1.0], output=np.array([0, -1])),
-        np.ones((3, 2)), values, np.random.default_rng(1),
-    )  # fmt: skip
-    assert np.isfinite(nowhere[:, 0]).all()
-    assert np.isnan(nowhere[:, 1]).all()
-
-
-def test_a_prediction_of_zero_of_one_output_does_not_spoil_the_other():
-    error = ByOutput({"concentration": Proportional(PRIOR), "effect": Additive(PRIOR)})
-    values = {"sigma_prop_concentration": 0.22, "sigma_add_effect": 0.6}
-    observed = seen([2.0, 0.1], output=np.array([0, 1]))
-    value, *slopes = symbolic(error, observed, np.array([2.1, 0.0]), values)
-    assert np.isfinite(value).all()
-    assert all(np.isfinite(slope).all() for slope in slopes)
-
-
-ASSAYS = np.array([0, 1, 2, 1, 0, 0, 1, 2, 1])
-LABS = ByAssay(
-    {0: Proportional(PRIOR), 1: Combined(PRIOR, PRIOR), 2: LogNormalError(PRIOR)},
-    scale={1: LogNormal(1.4, cv=0.1)},
-    label="LAB",
-)
-LAB_VALUES = {
-    "sigma_prop_LAB0": 0.22, "sigma_prop_LAB1": 0.22, "sigma_add_LAB1": 0.6,
-    "sigma_log_LAB2": 0.3, "scale_LAB1": 1.4,
-}  # fmt: skip
-
-
-def test_each_assay_has_its_own_error_and_factor():
-    assert [own.name for own in LABS.parameters] == list(LAB_VALUES)
-    assert LABS.assays == (0, 1, 2)
-    f, observed = grid()
-    observed = observed._replace(assay=ASSAYS)
-    found = LABS.log_likelihood(observed, f, LAB_VALUES, NUMPY)
-    for level, own in LABS.errors:
-        factor = 1.4 if level == 1 else 1.0
-        expected = own.log_likelihood(observed, factor * f, SIGMA, NUMPY)
-        np.testing.assert_allclose(found[:, level == ASSAYS], expected[:, level == ASSAYS])
-    check_symbols(LABS, observed, f, LAB_VALUES)
-    slope, _ = prediction_slopes(LABS, observed, np.broadcast_to(f, (4, 9)), LAB_VALUES)
-    _, by_f, *_ = symbolic(LABS, observed, np.broadcast_to(f, (4, 9)), LAB_VALUES)
-    np.testing.assert_allclose(slope, by_f, rtol=1e-4, atol=1e-6)
-
-
-def test_assays_draw_around_their_own_prediction():
-    observed = seen(np.full(9, np.nan))._replace(assay=ASSAYS)
-    f = np.full((20_000, 9), 6.0)
-    values = LABS.simulate(observed, f, LAB_VALUES, np.random.default_rng(2))
-    for k, level in enumerate(ASSAYS):
-        own = dict(LABS.errors)[level]
-        law = exact(own, 8.4 if level == 1 else 6.0)
-        assert stats.kstest(values[:, k], law.cdf).pvalue > 1e-4
-
-
-def test_one_error_for_all_assays():
-    error = ByAssay(Proportional(PRIOR), scale={1: PRIOR}, label="LAB")
-    assert [own.name for own in error.parameters] == ["sigma_prop", "scale_LAB1"]
-    f = np.array([4.0, 4.0])
-    observed = seen([4.4, 5.0], assay=np.array([0, 1]))
-    found = error.log_likelihood(observed, f, {"sigma_prop": 0.2, "scale_LAB1": 1.3}, NUMPY)
-    np.testing.assert_allclose(found, stats.norm([4.0, 5.2], [0.8, 1.04]).logpdf([4.4, 5.0]))
-
-
-def test_autocorrelation_runs_across_assays():
-    error = Autocorrelated(ByAssay(Additive(PRIOR), scale={1: PRIOR}), PRIOR)
-    values = {"sigma_add": 0.6, "scale_ASSAY1": 1.4, "half_time": 2.5}
-    f, dv = np.linspace(2.0, 5.0, 7), np.linspace(3.0, 4.0, 7)
-    assay = np.array([0, 1, 0, 1, 1, 0, 1])
-    observed = chained(dv)._replace(assay=assay)
-    found = error.log_likelihood(observed, f, values, NUMPY).sum()
-    mean = np.where(assay, 1.4 * f, f)
-    expected = stats.multivariate_normal(mean, 0.36 * correlation()).logpdf(dv)
-    assert found == pytest.approx(expected, rel=1e-10)
-    check_symbols(error, observed, f, values)
-    slope, curvature = prediction_slopes(error, observed, f[None], values)
-    by_f = symbolic(error, observed, f, values)[1]
-    np.testing.assert_allclose(slope[0], by_f, rtol=1e-4, atol=1e-6)
-    by = np.random.default_rng(1).standard_normal((1, 7, 2))
-    new = innovations(error, observed, f[None], values, by)
-    information = np.einsum("so,sok,sol->skl", curvature, new, new)[0]
-    scaled = by[0] * np.where(assay, 1.4, 1.0)[:, None]
-    precision = np.linalg.inv(0.36 * correlation())
-    np.testing.assert_allclose(information, scaled.T @ precision @ scaled, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("errors", "options", "said"),
-    [
-        ({0: Proportional(PRIOR)}, {}, "only the level 0 of ASSAY"),
-        (Proportional(PRIOR), {}, "only the level 0 of ASSAY"),
-        ({0: PRIOR, 1: PRIOR}, {}, "expected a residual error"),
-        ({1: Additive(PRIOR), 2: Additive(PRIOR)}, {}, "names level 0 of ASSAY, for which it has"),
-        ({0: Additive(PRIOR), 1: Additive(PRIOR)}, {"scale": {2: PRIOR}}, "names level 2"),
-        ({0: Additive(PRIOR), 1: Additive(PRIOR)}, {"scale": {0: PRIOR}}, "the reference, to"),
-        ({"A": Additive(PRIOR)}, {}, "level 'A' in errors"),
-        (
-            {0: Autocorrelated(Additive(PRIOR), PRIOR), 1: Additive(PRIOR)},
-            {},
-            r"write Autocorrelated\(ByAssay",
-        ),
-    ],
-)
-def test_assays_that_do_not_fit_together(errors, options, said):
-    with pytest.raises(SettingError, match=said):
-        ByAssay(errors, **options)
-
-
-def test_a_reference_other_than_zero():
-    error = ByAssay({1: Additive(PRIOR), 2: Additive(PRIOR)}, scale={2: PRIOR}, reference=1)
-    assert error.assays == (1, 2)
-    with pytest.raises(SettingError, match="error names no output"):
-        ByOutput({})
-    with pytest.raises(SettingError, match=r"error\['effect'\] was given Normal"):
-        ByOutput({"effect": Normal(0.0, 1.0)})

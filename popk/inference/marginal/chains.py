@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from popk.diagnostics.pareto import smoothed_weights
+
 __all__ = [
     "chains_of",
     "independence_chains",
@@ -94,15 +96,12 @@ def pareto_k(log_weight: Floats) -> float:
 
     Of weights that are all the same, as where there is nothing to integrate, it is -infinity.
     """
-    from arviz_stats.base import array_stats
-
     finite = log_weight[np.isfinite(log_weight)]
     if len(finite) and len(finite) == len(log_weight) and np.ptp(finite) < 1e-9:
         return float("-inf")
     if len(finite) < 100:
         return float("inf")
-    _, khat = array_stats.psislw(-finite, r_eff=1.0)
-    return float(khat)
+    return smoothed_weights(finite)[1]
 
 
 def systematic(weight: Floats, size: int, rng: np.random.Generator) -> Ints:
@@ -130,12 +129,10 @@ def systematic_chains(
 
 def smoothed(log_weight: Floats) -> tuple[Floats, float]:
     """Pareto-smoothed log weights and their k-hat; as they are where there are too few."""
-    from arviz_stats.base import array_stats
-
     khat = pareto_k(log_weight)
     if not np.isfinite(khat):
         return np.where(np.isfinite(log_weight), log_weight, -np.inf), khat
     smooth = np.full(len(log_weight), -np.inf)
     finite = np.isfinite(log_weight)
-    smooth[finite] = array_stats.psislw(-log_weight[finite], r_eff=1.0)[0]
+    smooth[finite] = smoothed_weights(log_weight[finite])[0]
     return smooth, khat

@@ -108,7 +108,7 @@ def resampled(
     flat = np.arange(len(x))
     if how.weighted:
         flat = systematic_chains(smooth, how.chains, how.draws, rng)
-    posterior = assembled(cohort, x[flat], [own[flat] for own in z], chains=how.chains)
+    posterior = assembled(cohort, x[flat], z, chains=how.chains, rows=flat)
     share = np.exp(smooth - logsumexp(smooth))
     corrections = {} if how.weighted else _corrections(x, share)
     stats = xr.Dataset(

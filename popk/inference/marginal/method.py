@@ -172,8 +172,8 @@ class Marginal:
         )
         flat = (states + size * np.arange(self.chains)[:, None]).ravel()
         ends = np.cumsum(cohort.n_effects)
-        z = np.split(made.z[flat], ends[:-1], axis=1)
-        posterior = assembled(cohort, made.x[flat], z, chains=self.chains)
+        z = np.split(made.z, ends[:-1], axis=1)
+        posterior = assembled(cohort, made.x[flat], z, chains=self.chains, rows=flat)
         dims = ("chain", "draw")
         stats = xr.Dataset(
             {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import cpu_count
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from popk.inference.marginal.cohort import Cohort
 from popk.inference.marginal.search import Mode, find_modes_of_marginal
 from popk.model import PopModel
 
-__all__ = ["Peak", "find_peaks", "marginal_cohort", "refuse_unsuited"]
+__all__ = ["Peak", "find_peaks", "prepared"]
 
 type Floats = NDArray[np.float64]
 
@@ -55,40 +56,43 @@ class Peak:
         return self.log_density - 0.5 * float(np.linalg.slogdet(self.precision)[1])
 
 
-def refuse_unsuited(model: PopModel, method: str) -> None:
-    """Refuse a model whose patients cannot be integrated one by one, or where that is not done.
+class _Method(Protocol):
+    @property
+    def cores(self) -> int | None:
+        """Patients integrated at a time."""
+
+
+def prepared(
+    method: _Method, model: PopModel, dataset: Dataset, *, seed: int, seeds: int = 1
+) -> tuple[Cohort, list[int]]:
+    """What a method begins with that integrates each patient's random effects out.
+
+    Returns
+    -------
+    The patients, ready to be integrated, and so many seeds for the method's own random numbers.
 
     Raises
     ------
     SettingError
-        With what the model has, and what to sample by.
+        When the patients of the model cannot be integrated one by one, or nothing is estimated,
+        with what to sample by.
     """
-    advice = f"{method} does not handle that; sample by NUTS."
+    name = type(method).__name__
+    advice = f"{name} does not handle that; sample by NUTS."
     if model.classes:
         raise SettingError(f"The model {model.name} has sub-populations. {advice}")
     if model.levels:
         # Given the population alone the subjects of a group are not independent.
         named = ", ".join(level.covariate for level in model.levels)
         raise SettingError(f"The model {model.name} has a further level ({named}). {advice}")
-
-
-def marginal_cohort(
-    model: PopModel, dataset: Dataset, *, seed: int, cores: int | None, method: str
-) -> Cohort:
-    """The patients, ready to be integrated, of a model with something to estimate.
-
-    Raises
-    ------
-    SettingError
-        When nothing is estimated.
-    """
-    cohort = Cohort.of(model, dataset, seed=seed, cores=cores or cpu_count() or 1)
+    first, *others = (int(own) for own in np.random.SeedSequence(seed).generate_state(1 + seeds))
+    cohort = Cohort.of(model, dataset, seed=first, cores=method.cores or cpu_count() or 1)
     if not cohort.coordinates.names:
         raise SettingError(
             f"Every population parameter of the model {model.name} is fixed: there is nothing for "
-            f"{method} to estimate. Sample the random effects by NUTS."
+            f"{name} to estimate. Sample the random effects by NUTS."
         )
-    return cohort
+    return cohort, others
 
 
 def find_peaks(cohort: Cohort, rng: np.random.Generator) -> list[Peak]:

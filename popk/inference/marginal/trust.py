@@ -17,6 +17,8 @@ type Floats = NDArray[np.float64]
 
 _DOUBTFUL = 0.6  # k-hat above which a subject is looked at again
 _POINTS = 200
+_FEWEST = 10  # of them, where so many
+_WEIGHTS = 50_000_000  # weights of nodes would be held
 _MORE = 800  # points then
 _NODES = 64
 _STAGE = 90_000
@@ -29,7 +31,8 @@ def khat_of_subjects(cohort: Cohort, x: Floats) -> list[float]:
     tails of their own: whoever looks doubtful at some of the points is judged by exact solutions at
     more of them.
     """
-    found = cohort.integrate(_some(x, _POINTS), _STAGE, detail=True).log_weight
+    most = int(np.clip(_WEIGHTS // cohort.nodes.sum(), _FEWEST, _POINTS))
+    found = cohort.integrate(_some(x, most), _STAGE, detail=True).log_weight
     khat = [pareto_k(own.ravel()) for own in found]
     again = [index for index, value in enumerate(khat) if value > _DOUBTFUL]
     weights = cohort.exact_weights(_some(x, _MORE), _STAGE + 1, again, _NODES)

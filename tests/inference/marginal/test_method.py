@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from arviz_stats import mcse
 from scipy import stats
-from scipy.special import log_ndtr
 
 from popk.dataset import read_dataset
 from popk.diagnostics import verdict_of
@@ -55,14 +54,7 @@ def observed(fits):
 
 @pytest.fixture(scope="module")
 def data(fits, observed):
-    records = []
-    for k, row in enumerate(observed):
-        records.append(fits.dose(f"S{k}", 0.0))
-        for time, dv in zip(TIMES, row, strict=True):
-            below = dv < LLOQ
-            value = LLOQ if below else float(dv)
-            records.append((*fits.observe(f"S{k}", time, value, cens=int(below))[:9], LLOQ, 70.0))
-    return fits.dataset(*records)
+    return fits.after_boluses(TIMES, observed, lloq=LLOQ)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +70,7 @@ def fit(data, seen):
 def joint(fits, observed, cl, omega, z):
     """p(y | z) p(z) of each subject (..., 5) for parameters of any shape; z of the last axes."""
     f = fits.bolus(TIMES, (cl * np.exp(omega * z))[..., None, None], V)
-    sd = SIGMA * np.maximum(f, 1e-12)
-    quantified = -0.5 * ((observed - f) / sd) ** 2 - np.log(sd * np.sqrt(2 * np.pi))
-    each = np.where(observed < LLOQ, log_ndtr((LLOQ - f) / sd), quantified)
+    each = fits.log_likelihoods(observed, f, SIGMA, lloq=LLOQ)
     return np.exp(each.sum(axis=-1) + stats.norm.logpdf(z)[..., None])
 
 
