@@ -13,6 +13,7 @@ from popk.statistics import (
     CovariateEffect,
     LogitScale,
     expected_parameters,
+    impossible,
     pytensor_operations,
 )
 
@@ -37,7 +38,7 @@ def expected_by_class(
     effects: list[tuple[CovariateEffect, ...]] = [model.covariates]
     known: list[dict[str, Any]] = [{}]
     if classes is not None:
-        known = [classes.indicators(label) for label in range(len(classes.classes))]
+        known = [classes.indicators(label) for label in range(len(classes.names))]
         effects = [
             (*model.covariates, *(e for e in classes.effects if mine[e.covariate]))
             for mine in known
@@ -60,8 +61,9 @@ def expected_by_class(
 
 def _may_be_impossible(model: PopModel) -> bool:
     """Whether a factor may take a typical value out of its range."""
-    folds = model.subpopulations.folds if model.subpopulations is not None else ()
-    limited = any(isinstance(model.scale_of[name], LogitScale) for name, _ in folds)
+    folds = model.subpopulations.factors if model.subpopulations is not None else ()
+    moved = [*(name for name, _ in folds), *(effect.parameter for effect in model.covariates)]
+    limited = any(isinstance(model.scale_of[name], LogitScale) for name in moved)
     return limited or not all(effect.always_positive for effect in model.covariates)
 
 
@@ -136,6 +138,7 @@ def sum_over_classes(
     terms: Sequence[Any],
     subject_of: Any,
     population: Mapping[str, Any],
+    labels: NDArray[np.int64],
 ) -> None:
     """``DV`` of the model on the context stack, the label of every subject summed out.
 
@@ -151,6 +154,8 @@ def sum_over_classes(
         Subject of every observation.
     population
         The population parameters.
+    labels
+        The class of each subject whose class is known, (subject), else -1.
     """
     import pymc as pm
     import pytensor.tensor
@@ -166,6 +171,8 @@ def sum_over_classes(
         ],
         axis=1,
     )
+    if (labels >= 0).any():
+        joint = pt.where(impossible(labels, len(shares)), -np.inf, joint)
     total = pt.logsumexp(joint, axis=1)
     probability = pt.exp(joint - total[:, None])
     pm.Deterministic("class_probability", probability, dims=("subject", "class"))

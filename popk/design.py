@@ -13,7 +13,7 @@ from popk.latent import Missing, check_latent, filled, measured, missing_of
 from popk.levels import check_levels
 from popk.model import ModelError, PopModel
 from popk.observations import check_errors
-from popk.statistics import NUMPY, Fixed, Folds
+from popk.statistics import NUMPY, Fixed, Folds, LogitScale
 from popk.structure import Events, Structure, concentrations, events_of
 from popk.structure.events import DOSE, KIND, OBSERVE, RESET, WHAT
 
@@ -47,12 +47,16 @@ class Design:
         The occasion of each row, (n_rows), counted from 0 over all subjects: a subject's occasions
         stand together, in the order of their rows. All 0 where the model has no variability
         between occasions.
+    labels
+        Position of each subject's level of the category that may be missing, (n_subjects); -1
+        where it was not measured (`covariates` has the reference there), or there is none.
     """
 
     events: Events
     rows: ParameterRows
     covariates: dict[str, Floats]
     occasion: NDArray[np.int64]
+    labels: NDArray[np.int64]
 
     @property
     def varies(self) -> bool:
@@ -147,7 +151,12 @@ def design_of(model: PopModel, dataset: Dataset, *, everywhere: bool = False) ->
     _check_covariates(model, dataset, rows)
     events = events_of(dataset, model.structure, everywhere=everywhere, rows=rows)
     values = {name: rows.covariates[name].to_numpy(dtype=float, copy=True) for name in names}
-    return Design(events, rows, values, _occasions(rows, counted=occasions))
+    labels = np.full(events.n_subjects, -1)
+    if (category := model.category) is not None:
+        column = values[category.covariate]
+        labels = category.labels(column[rows.first[:-1]])
+        column[np.isnan(column)] = category.levels[0]
+    return Design(events, rows, values, _occasions(rows, counted=occasions), labels)
 
 
 def _occasions(rows: ParameterRows, *, counted: bool) -> NDArray[np.int64]:
@@ -290,6 +299,33 @@ def _refuse_impossible_factors(model: PopModel, dataset: Dataset, design: Design
                 "Correct the covariate, the reference or the priors, or use Exponential or Power.",
                 id=dataset.subjects[design.rows.subject[row]],
                 column=effect.covariates[0],
+            )
+    problems.raise_if_errors()
+    _refuse_beyond_limits(model, dataset, design)
+
+
+def _refuse_beyond_limits(model: PopModel, dataset: Dataset, design: Design) -> None:
+    """Factors that take a typical value out of the limits of its scale, likewise."""
+    problems = Problems("the data for this model")
+    medians = {p.name: p.prior.median for p in model.parameters}
+    means = {one.covariate: one.mean.median for one in model.latent}
+    values = {n: np.where(np.isnan(v), means.get(n, v), v) for n, v in design.covariates.items()}
+    for name, scale in model.scale_of.items():
+        effects = [effect for effect in model.covariates if effect.parameter == name]
+        if not (effects and isinstance(scale, LogitScale)):
+            continue
+        factor = np.ones(design.rows.n_rows)
+        for effect in effects:
+            own = {c.name: c.value(medians, NUMPY) for c in effect.coefficients}
+            factor = factor * np.exp(effect.log_factor(values, own, NUMPY))
+        typical = medians[name] * factor
+        for row in np.flatnonzero(~((typical > scale.low) & (typical < scale.high))).tolist():
+            problems.error(
+                f"With its covariates, and all priors at their medians, the typical {name} is "
+                f"{typical[row]:.3g}, but its scale is {scale!r}.",
+                "The factor multiplies the typical value: correct it, or the covariate.",
+                id=dataset.subjects[design.rows.subject[row]],
+                column=effects[0].covariates[0],
             )
     problems.raise_if_errors()
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from popk.class_graph import expected_by_class, sum_over_classes
 from popk.dataset import Dataset
-from popk.design import check_fit
+from popk.design import Design, check_fit
 from popk.effect_graph import Rows, random_effects
 from popk.errors import SettingError
 from popk.latent import covariate_variables
@@ -24,7 +24,6 @@ from popk.statistics import (
     individual_parameters,
     pytensor_operations,
 )
-from popk.structure import Events
 from popk.structure.engine.prepare import prepare
 
 if TYPE_CHECKING:
@@ -63,7 +62,8 @@ def build(
     With sub-populations the label of a subject is summed out: ``DV`` is a potential (subject) then,
     the log of the sum over classes of share times likelihood. Deterministic: instead of
     ``parameters``, ``class_parameters`` (class, subject, parameter) as they would be in each class,
-    and ``class_probability`` (subject, class), given all free variables.
+    and ``class_probability`` (subject, class), given all free variables. The same for the levels of
+    a category that was not measured in everybody; where it was, the class is known.
 
     Parameters
     ----------
@@ -92,10 +92,11 @@ def build(
     design = check_fit(model, dataset)
     refuse_single_group(model, design.covariates)
     chosen = check_forms(model.iiv, forms or {}) if adapted else None
-    if model.classes and chosen and set(chosen.values()) != {"adapted"}:
+    if model.subpopulations is not None and chosen and set(chosen.values()) != {"adapted"}:
         said = ", ".join(f"{name} {form}" for name, form in chosen.items() if form != "adapted")
+        title = model.subpopulations.title
         raise SettingError(
-            f"forms says {said}, but the model {model.name} has sub-populations, whose random "
+            f"forms says {said}, but the model {model.name} has {title}, whose random "
             "effects can only be sampled in adapted coordinates; leave forms out."
         )
     ops = pytensor_operations()
@@ -135,7 +136,7 @@ def build(
             pm.Deterministic("class_parameters", firsts, dims=("class", "subject", "parameter"))
         else:
             thetas = [_described(thetas[0], rows, by_row=design.varies and not adapted)]
-        _observations(model, dataset, design.events, thetas, population, terms)
+        _observations(model, dataset, design, thetas, population, terms)
     return built
 
 
@@ -178,7 +179,7 @@ def _population(model: PopModel, forms: Mapping[str, str] | None) -> dict[str, A
 def _observations(
     model: PopModel,
     dataset: Dataset,
-    events: Events,
+    design: Design,
     thetas: list[Any],
     population: dict[str, Any],
     terms: list[Any],
@@ -193,6 +194,7 @@ def _observations(
 
     from popk.structure.op import arrays_of, prediction
 
+    events = design.events
     arrays = arrays_of(prepare(model.structure, events))
     inputs = [
         pm.Data(name, values, dims="observation")
@@ -218,7 +220,8 @@ def _observations(
 
     if model.classes:
         each = [log_likelihood(dv, *given, one, *sigma.values()) for one in predicted]
-        sum_over_classes(model, each, terms, inputs[list(arrays).index("subject_of")], population)
+        subject_of = inputs[list(arrays).index("subject_of")]
+        sum_over_classes(model, each, terms, subject_of, population, design.labels)
         return
     parents = (*given, *predicted, *sigma.values())
     pm.CustomDist(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset, Problems
 from popk.model import ModelError, PopModel
-from popk.statistics import pytensor_operations
+from popk.statistics import LatentCategory, LatentCovariate, pytensor_operations
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -134,7 +134,9 @@ def check_latent(model: PopModel, dataset: Dataset, covariates: Sequence[str]) -
         When a measured value cannot belong to a latent covariate's distribution.
     """
     table = dataset.covariate_table()
-    latent = {one.covariate: one for one in model.latent}
+    latent: dict[str, LatentCategory | LatentCovariate] = {o.covariate: o for o in model.latent}
+    if model.category is not None:
+        latent[model.category.covariate] = model.category
     faults = []
     for name in covariates:
         unknown = table.index[table[name].isna()].tolist()
@@ -142,8 +144,8 @@ def check_latent(model: PopModel, dataset: Dataset, covariates: Sequence[str]) -
             faults.append(
                 f"it needs the covariate {name}, which is missing in ID {_listed(unknown)}. Give "
                 f'the model latent=[LatentCovariate("{name}", ...)], or read the data with '
-                f'missing={{"{name}": "median"}} or a value; a covariate that is a category needs '
-                "a value."
+                f'missing={{"{name}": "median"}} or a value; if it is a category, '
+                f'latent=[LatentCategory("{name}", ...)] or missing={{"{name}": "mode"}}.'
             )
         if name in latent and name in dataset.varying:
             values, ids = dataset.table[name].values, dataset.table["ID"].values
@@ -162,7 +164,9 @@ def check_latent(model: PopModel, dataset: Dataset, covariates: Sequence[str]) -
             if fault := one.fault(float(value)):
                 problems.error(
                     f"{name} is {value:g}, but {fault}.",
-                    "Correct the covariate, or choose another scale.",
+                    "Correct the covariate, or choose another scale."
+                    if isinstance(one, LatentCovariate)
+                    else "Correct the covariate, or give the category this level.",
                     id=str(who),
                     column=name,
                 )

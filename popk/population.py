@@ -59,8 +59,9 @@ class PopulationDraws:
     values
         The draws (S) of each population parameter, in the model's units.
     label
-        Where the model has sub-populations and the subject's class is taken as known: its position
-        among them in every draw (S); see `by_class`.
+        Where the model has sub-populations (or a category that may be missing) and the subject's
+        class is known or taken as known: its position among them in every draw (S); see `by_class`
+        and `of_class`.
     levels
         Effects of the groups that are known, by the covariate of the further level of variability:
         those of a fit belong to its posterior as the population parameters do.
@@ -114,6 +115,10 @@ class PopulationDraws:
         }
         return PopulationDraws(self.model, values, np.tile(np.arange(k), self.size), own)
 
+    def of_class(self, label: int) -> PopulationDraws:
+        """The draws for a subject whose class is known; these same draws where it is -1."""
+        return self if label < 0 else replace(self, label=np.full(self.size, label))
+
     @property
     def log_shares(self) -> Floats:
         """Logarithm of the classes' shares (S, n_classes); 0 where there is nothing to weigh."""
@@ -122,11 +127,15 @@ class PopulationDraws:
         columns = self.model.subpopulations.log_shares(self.values, NUMPY)
         return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
-    def new_labels(self, n_subjects: int, rng: np.random.Generator) -> Ints | None:
-        """Classes of people never seen (S, n_subjects), drawn by the shares; None without."""
+    def new_labels(self, known: Ints, rng: np.random.Generator) -> Ints | None:
+        """Classes of people never seen (S, n_subjects), drawn by the shares; None without.
+
+        ``known`` (n_subjects) is the class of those in whom it was measured, else -1.
+        """
         if self.model.subpopulations is None:
             return None
-        return drawn_labels(np.exp(self.log_shares)[:, None], rng, (self.size, n_subjects))
+        drawn = drawn_labels(np.exp(self.log_shares)[:, None], rng, (self.size, len(known)))
+        return np.where(known >= 0, known, drawn)
 
     @property
     def size(self) -> int:
@@ -268,6 +277,8 @@ class PopulationDraws:
         total = np.zeros(self.size)
         values = {name: value[:, None] for name, value in self.values.items()}
         found = design.measured(self.model)
+        if self.model.category is not None:
+            total += self.log_shares[:, design.labels[design.labels >= 0]].sum(axis=1)
         for one in self.model.latent:
             total += one.log_density(found[one.covariate], values, NUMPY).sum(axis=1)
         return total
@@ -383,7 +394,7 @@ class PopulationDraws:
             kappa = self.new_occasions(len(design.occasion_subject), rng)
         missing = design.missing
         latent = self.new_latent(missing, rng) if missing else None
-        labels = self.new_labels(design.events.n_subjects, rng)
+        labels = self.new_labels(design.labels, rng)
         return known.row_parameters(design, eta, kappa, latent, labels=labels)
 
 

@@ -56,7 +56,8 @@ def predict(
         another has new ones; a latent covariate that is missing is what the fit found. True: the
         IDs are people never seen, even where they resemble the fit's; their random effects, and
         latent covariates that are missing, are drawn afresh from the population for every draw.
-        Where the model has sub-populations, subjects of the fit keep the class of each draw, and
+        Where the model has sub-populations (or a category that may be missing, and is), subjects of
+        the fit keep the class of each draw, and
         the class of others is drawn by the shares. Where it has a further level (sites), a group
         of the fit keeps its effects in either case; those of another are drawn for every draw, and
         all its subjects share them.
@@ -103,6 +104,8 @@ def predict(
             new = population.new_occasions(len(design.occasion_subject), rng)
             kappa = _known_occasions(fit, dataset, design, thinned(fit, draws), new)
         labels = labels_of(fit, dataset.subjects, thinned(fit, draws))
+        if labels is not None:  # a category may be known now
+            labels = np.where(design.labels >= 0, design.labels, labels)
         population = population.with_groups(design.covariates, rng)
         theta = population.row_parameters(design, eta, kappa, latent, labels=labels)
     outputs = simulate_observations(

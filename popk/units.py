@@ -261,6 +261,14 @@ class Units:
         """How many of these time units one `unit` is: with hours, ``time_in("wk") == 168``."""
         return float(_TIME[_known_time("unit", unit)] / _TIME[self.time])
 
+    def concentration_in(self, unit: str) -> float | None:
+        """How many of these concentration units one `unit` is: with mg/L 1000 of g/L.
+
+        None when the two do not measure the same kind (mg/L and mol/L).
+        """
+        (kind, size), (other, own) = map(_measure, (_known_concentration(unit), self.concentration))
+        return float(size / own) if kind == other else None
+
     def same_scale(self, other: Units) -> list[str]:
         """Sentences saying where two sets of units differ in scale; empty when they agree.
 

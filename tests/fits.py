@@ -159,7 +159,7 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
     if model.iov.effects:
         kappa = population.new_occasions(len(design.occasion_subject), rng)
     latent = population.new_latent(design.missing, rng) if design.missing else None
-    labels = population.new_labels(data.n_subjects, rng)
+    labels = population.new_labels(design.labels, rng)
     flat = eta.reshape(chains * draws, *shape[2:])
     theta = population.row_parameters(design, flat, kappa, latent, labels=labels)
     theta = theta[:, design.first]
@@ -187,7 +187,9 @@ def fit_of(model, data, *, chains=2, draws=100, seed=1, converged=True):
     if labels is not None:
         sizes = (chains, draws, data.n_subjects)
         shares = np.exp(population.log_shares)[:, None]
-        given = np.broadcast_to(shares, (chains * draws, data.n_subjects, shares.shape[-1]))
+        given = np.tile(shares, (1, data.n_subjects, 1))
+        known = design.labels >= 0
+        given[:, known] = np.eye(shares.shape[-1])[design.labels[known]]
         dims = ("chain", "draw", "subject")
         variables["label"] = (dims, labels.reshape(sizes))
         variables["class_probability"] = ((*dims, "class"), given.reshape(*sizes, -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -26,11 +27,13 @@ from popk.statistics import (
     Folds,
     Horseshoe,
     LinearEffect,
+    LogitScale,
     LogNormal,
     Normal,
     Power,
     Proportional,
     Shrunk,
+    Uniform,
 )
 from popk.structure import OneCompartment
 
@@ -203,6 +206,36 @@ def test_an_impossible_factor_has_no_density_and_a_slope_of_zero(effect, name, b
     prior = functions(build(model(), data(), adapted=adapted))
     alone = prior({k: v for k, v in start.items() if k != name})[1]
     assert len(slope) == len(alone) + 1
+
+
+def limited(factor):
+    """V between 0 and 8 L, typically 5, and more where there are antibodies."""
+    return replace(
+        model(Fold("V", "ADA", LogNormal(factor, cv=0.3))),
+        typical={"CL": LogNormal(0.2, cv=0.05), "V": Uniform(4.0, 6.0)},
+        scales={"V": LogitScale(0.0, 8.0)},
+    )
+
+
+def test_a_factor_that_leaves_the_limits_of_a_scale_is_refused_at_the_prior_medians():
+    table = data(frame().assign(ADA=lambda t: 1.0 * (t["ID"] == "P2")))
+    assert check_fit(limited(1.2), table).events.n_subjects == 3
+    with pytest.raises(DataError) as refusal:
+        check_fit(limited(1.7), table)
+    (problem,) = refusal.value.problems
+    assert (problem.id, problem.column) == ("P2", "ADA")
+    assert "the typical V is 8.5, but its scale is LogitScale(low=0.0, high=8.0)" in problem.message
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_factor_that_leaves_the_limits_has_no_density_and_a_slope_of_zero(adapted):
+    table = data(frame().assign(ADA=lambda t: 1.0 * (t["ID"] == "P2")))
+    built = build(limited(1.2), table, adapted=adapted)
+    density, start = functions(built), built.initial_point()
+    assert np.isfinite(density(start)[0])
+    value, slope = density(start | {"fold_V_ADA_log__": np.log(2.0)})
+    assert value == -np.inf
+    assert np.isfinite(slope).all()
 
 
 def test_the_density_with_every_kind_of_effect_is_that_by_numpy():

@@ -177,7 +177,10 @@ def test_equations_and_tables_show_it():
             "latent WT on LinearScale() may be -8, but a power of WT needs a value above zero; use "
             "LogScale() for what is above zero, LogitScale(low, high) for what lies between.",
         ),
-        (["WT"], "latent[0] was given 'WT'; expected such as LatentCovariate('WT', mean, sd)."),
+        (
+            ["WT"],
+            "latent[0] was given 'WT'; expected such as LatentCovariate('WT', mean, sd) or Lat",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(latent, sentence):

@@ -376,6 +376,20 @@ def test_every_prior_survives_json():
             model(typical={"CL": prior, "V": V})
 
 
+def changed(*path):
+    """A change of a model's JSON: the last of the path in the place that the others lead to."""
+    *path, place, value = path
+
+    def change(text):
+        content = inner = json.loads(text)
+        for name in path:
+            inner = inner[name]
+        inner[place] = value
+        return json.dumps(content)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -384,6 +398,18 @@ def test_every_prior_survives_json():
         (lambda text: text.replace('"iiv": {', '"iov_": {}, "iiv": {'), "field iov_; known are"),
         (lambda text: text.replace('"error": {', '"eror": {'), "has no field error"),
         (lambda text: text.replace('"sd": ', '"sdx": '), "HalfNormal has no sdx; it takes sd"),
+        (changed("typical", "CL", {"type": "LogNormal", "median": 1}), "LogNormal needs cv, which"),
+        (changed("typical", "CL", {"median": 1}), 'has {"median": 1}, a part without its type'),
+        (changed("typical", [1]), r"has \[1\] as typical; expected an object, parts by name"),
+        (changed("iov", 5), "has 5 as iov; expected an object"),
+        (changed("iiv_shared", [1]), r"has \[1\] as iiv_shared; expected an object"),
+        (changed("covariates", {}), "has {} as covariates; expected a list"),
+        (changed("notes", "a"), 'has "a" as notes; expected a list'),
+        (changed("covariates", 0, "type", "Folds"), "Folds has no exponent"),
+        (
+            changed("levels", [{"type": "Level", "covariate": "WT", "omegas": 3}]),
+            r'Level cannot be made of {"covariate": "WT", "omegas": 3}, which the JSON has',
+        ),
     ],
 )
 def test_nothing_in_a_json_is_ignored(change, sentence):

@@ -115,6 +115,14 @@ def test_of_refuses_an_effect_in_an_unknown_unit(unit):
         DAYS.of(f"effect in {unit}")
 
 
+def test_concentration_in_counts_own_units():
+    assert DAYS.concentration_in("g/L") == 1000
+    assert Units("h", "nmol", "nmol/L").concentration_in("mol/L") == pytest.approx(1e9)
+    assert DAYS.concentration_in("mol/L") is None
+    with pytest.raises(UnitError, match="'g'"):
+        DAYS.concentration_in("g")
+
+
 def test_time_in_counts_own_units():
     assert DAYS.time_in("week") == 7
     assert Units("h", "mg", "mg/L").time_in("wk") == 168

@@ -14,9 +14,10 @@ from popk.dataset.records import Records
 from popk.errors import SettingError
 from popk.units import Units
 
-__all__ = ["MEDIAN", "MODEL", "Imputed", "check_missing", "impute"]
+__all__ = ["MEDIAN", "MODE", "MODEL", "Imputed", "check_missing", "impute"]
 
 MEDIAN = "median"
+MODE = "mode"
 MODEL = "model"
 
 
@@ -24,8 +25,9 @@ MODEL = "model"
 class Imputed:
     """A value that stands in for one that is missing in all records of a subject.
 
-    ``rule`` is ``"median"`` (of the subjects' first known values), ``"constant"``, or ``"model"``:
-    then nothing stands in (``value`` is None, the table has NaN), and a model estimates it.
+    ``rule`` is ``"median"`` or ``"mode"`` (of the subjects' first known values), ``"constant"``, or
+    ``"model"``: then nothing stands in (``value`` is None, the table has NaN), and a model
+    estimates it.
     """
 
     id: str
@@ -58,12 +60,12 @@ def check_missing(
                 f"{', '.join(covariates) or 'none'}."
             )
         number = isinstance(rule, int | float | np.number) and not isinstance(rule, bool)
-        named = rule in (MEDIAN, MODEL)
+        named = rule in (MEDIAN, MODE, MODEL)
         if not named and not (number and math.isfinite(float(rule))):
             raise SettingError(
                 f'missing says {rule!r} for {name}; expected "median" (of the subjects whose value '
-                'is known), "model" (a model with the latent covariate estimates it) or a number '
-                "in its unit."
+                'is known), "mode" (the most frequent of them, for categories), "model" (a model '
+                "with the latent covariate estimates it) or a number in its unit."
             )
         if not named and must_be_positive(units, name) and float(rule) <= 0:
             raise SettingError(
@@ -90,9 +92,9 @@ def impute(records: Records, missing: Mapping[str, str | float]) -> tuple[Impute
         ]
         if not blank or not column.given:
             continue
-        if rule == MEDIAN and not known:
+        if rule in (MEDIAN, MODE) and not known:
             records.problems.error(
-                f"{name} is missing in every record of every subject: there is no median.",
+                f"{name} is missing in every record of every subject: there is no {rule}.",
                 f"Give a number in {unit} with missing, or leave {name} out.",
                 column=name,
             )
@@ -100,12 +102,7 @@ def impute(records: Records, missing: Mapping[str, str | float]) -> tuple[Impute
         if rule == MODEL:
             found += _left_to_model(records, name, blank)
             continue
-        value = float(np.median(known)) if rule == MEDIAN else float(rule)
-        source = (
-            f"the median of the {len(known)} subjects whose first value is known"
-            if rule == MEDIAN
-            else "the constant given with missing"
-        )
+        value, source = _value(rule, known)
         shown = f"{value:g}" if unit == "1" else f"{value:g} {unit}"
         for subject, places in blank.items():
             column.values[places] = value
@@ -119,8 +116,24 @@ def impute(records: Records, missing: Mapping[str, str | float]) -> tuple[Impute
                 id=subject,
                 column=name,
             )
-            found.append(Imputed(subject, name, value, MEDIAN if rule == MEDIAN else "constant"))
+            how = rule if isinstance(rule, str) else "constant"
+            found.append(Imputed(subject, name, value, how))
     return tuple(found)
+
+
+def _value(rule: str | float, known: list[float]) -> tuple[float, str]:
+    """What stands in by a rule other than the model's, and in words what that is."""
+    if not isinstance(rule, str):
+        return float(rule), "the constant given with missing"
+    of = f"of the {len(known)} subjects whose first value is known"
+    if rule == MEDIAN:
+        return float(np.median(known)), f"the median {of}"
+    values, counts = np.unique(known, return_counts=True)
+    often = values[counts == counts.max()]
+    if len(often) == 1:
+        return float(often[0]), f"the most frequent value ({counts.max()} {of})"
+    which = f"the lowest of the {len(often)} most frequent values"
+    return float(often[0]), f"{which} ({counts.max()} {of} for each)"
 
 
 def _left_to_model(

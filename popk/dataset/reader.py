@@ -78,11 +78,12 @@ def read_dataset(
         the last (``"nocb"``) take the nearest known value, with a warning.
     missing
         What stands in for a covariate that is missing in all records of a subject, by name:
-        ``"median"`` of the first known values of the other subjects, or a number in its unit:
-        ``{"ALB": "median", "WT": 70.0}``. Each use is a warning and part of the fingerprint. A
-        covariate without a rule must be known. A single value in the place of an unknown one
-        leaves its uncertainty out; ``"model"`` leaves the value NaN, for a model that estimates it
-        (`popk.LatentCovariate`).
+        ``"median"`` of the first known values of the other subjects, ``"mode"`` (the most frequent
+        of these, for a category; the lowest where several are), or a number in its unit:
+        ``{"ALB": "median", "RACE": "mode", "WT": 70.0}``. Each use is a warning and part of the
+        fingerprint. A covariate without a rule must be known. A single value in the place of an
+        unknown one leaves its uncertainty out; ``"model"`` leaves the value NaN, for a model that
+        estimates it (`popk.LatentCovariate`, `popk.LatentCategory`).
 
     Returns
     -------

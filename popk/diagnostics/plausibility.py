@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,9 @@ _OUTSIDE = 0.05  # share of the data outside the central 99.9 % that is too much
 _ORDERS = 10.0  # the data's median may be so many times above or below the prior predictive's
 _SCALE = 100.0  # doses over volume: no drug accumulates so far
 _TOO_HIGH, _TOO_LOW = 0.05, 0.5  # shares of predicted concentrations beyond that scale
+# Hardly a drug reaches it in plasma: as much as all immunoglobulin G there (7 to 16 g/L), or a
+# third of all that is dissolved (0.3 mol/L).
+_DENSEST = MappingProxyType({"g/L": 10.0, "mol/L": 0.1})
 _TRIED = 300  # draws for each hypothesis
 _LEAST_DRAWS = 1000  # fewer do not reach the ends of the central 99.9 %
 
@@ -143,13 +147,13 @@ def check_priors(model: PopModel, dataset: Dataset, *, draws: int = 1000, seed: 
     """Whether the priors expect anything like these data, and if not, which unit would explain it.
 
     Asked of the prior predictive (`popk.prior_predictive`), before any fit: does it lie orders of
-    magnitude away from the doses over the volume; what share of the data lies outside its central
-    99.9 %; how far are the data from its median. Then mistaken units are tried, one after the
-    other: AMT and DV by 1000, TIME in minutes, hours, days or weeks (of the data, or of the
-    priors), a weight in pounds or grams. One that explains the data much better than the unit
-    declared is named, with what to do; nothing is changed. The measure is the mean log predictive
-    density of the observations, each on its own (a kernel density estimate of its simulated
-    values; below a limit of quantification, the share of them below it).
+    magnitude away from the doses over the volume, or above what plasma holds; what share of the
+    data lies outside its central 99.9 %; how far are the data from its median. Then mistaken units
+    are tried, one after the other: AMT and DV by 1000, TIME in minutes, hours, days or weeks (of
+    the data, or of the priors), a weight in pounds or grams. One that explains the data much better
+    than the unit declared is named, with what to do; nothing is changed. The measure is the mean
+    log predictive density of the observations, each on its own (a kernel density estimate of its
+    simulated values; below a limit of quantification, the share of them below it).
 
     The same data are used to check the priors and later to fit: let the check find mistakes, not
     choose the priors.
@@ -266,6 +270,9 @@ class _Magnitudes(NamedTuple):
     data_below: float
     volume: str
     dose: float
+    densest: float = math.inf
+    denser: float = 0.0
+    data_denser: float = 0.0
 
 
 def _magnitudes(
@@ -286,9 +293,11 @@ def _magnitudes(
     dose = float(np.median(largest))
     scale = dose / dict(model.typical)[volumes[0]].median
     values = simulated[:, drug]
-    seen_below = 0.0
+    densest = _densest(model)
+    seen_below = seen_denser = 0.0
     if measured is not None:
         seen_below = float(np.mean(measured.value[drug] < scale / _SCALE))
+        seen_denser = float(np.mean(measured.value[drug] > densest))
     return _Magnitudes(
         scale=scale,
         above=float(np.mean(values > _SCALE * scale)),
@@ -296,7 +305,18 @@ def _magnitudes(
         data_below=seen_below,
         volume=volumes[0],
         dose=dose,
+        densest=densest,
+        denser=float(np.mean(values > densest)),
+        data_denser=seen_denser,
     )
+
+
+def _densest(model: PopModel) -> float:
+    """The highest concentration that is plausible in plasma, in the model's unit."""
+    for unit, highest in _DENSEST.items():
+        if (size := model.units.concentration_in(unit)) is not None:
+            return size * highest
+    return math.inf
 
 
 def _is_concentration(model: PopModel, output: int) -> bool:
@@ -336,15 +356,20 @@ def _output_findings(outputs: tuple[OutputCheck, ...]) -> Iterator[str]:
 
 def _magnitude_findings(model: PopModel, found: _Magnitudes) -> Iterator[str]:
     unit = model.units.concentration
-    doses = (
-        f"the doses over the typical {found.volume} ({found.dose:.3g} {model.units.amount} give "
-        f"{found.scale:.3g} {unit})"
-    )
+    given = f"{found.dose:.3g} {model.units.amount} give {found.scale:.3g} {unit}"
+    doses = f"the doses over the typical {found.volume} ({given})"
     if found.above > _TOO_HIGH:
         yield (
             f"{as_percent(found.above)} of the concentrations expected before the data are more "
             f"than 100 times above {doses}: no drug accumulates so far. Look for a clearance whose "
             "prior allows almost none, and for a volume whose prior allows a tiny one."
+        )
+    elif found.denser > _TOO_HIGH and not found.data_denser > _TOO_HIGH / 2:
+        yield (
+            f"{as_percent(found.denser)} of the concentrations expected before the data are above "
+            f"{found.densest:,.6g} {unit}, which hardly any drug reaches in plasma ({given} in the "
+            f"typical {found.volume}). Look at the units of volumes and clearances in the priors, "
+            "and at the unit of AMT."
         )
     if found.below > _TOO_LOW and not found.data_below > _TOO_LOW / 2:
         yield (

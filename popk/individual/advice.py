@@ -25,7 +25,7 @@ from popk.individual.posterior import (
     patient_posterior,
     patient_seed,
 )
-from popk.individual.unmeasured import unknown_groups, unmeasured
+from popk.individual.unmeasured import unknown_groups, unmeasured, unmeasured_category
 from popk.model import ModelError, PopModel
 from popk.population import PopulationDraws, check_seed, dataset_of, model_of, thinned
 from popk.units import Units
@@ -112,7 +112,8 @@ def individualise(  # noqa: PLR0913
     the effects that the fit found for it; of another group they are integrated over, for each
     patient alone, and ``unmeasured`` says so.
     With sub-populations ``decision`` has ``class_probability`` (subject, class), over which
-    everything else is averaged.
+    everything else is averaged; likewise where a category was not measured, which ``unmeasured``
+    says.
     ``curve`` has as many points as the patient with the most needs, NaN (``time`` too) after a
     patient's own.
 
@@ -154,7 +155,8 @@ def individualise(  # noqa: PLR0913
             else patient_posterior(population, patient, samples=samples, rng=rng)
         )
         one = _one(model, presents[index], posterior, request, in_fit=in_fit)
-        unknown = [one["unmeasured"].item(), *unknown_groups(patient)]
+        category = unmeasured_category(model, patient, posterior)
+        unknown = [one["unmeasured"].item(), category, *unknown_groups(patient)]
         found.append(one.assign(unmeasured=((), " ".join(filter(None, unknown)))))
         if progress is not None:
             progress(index + 1, dataset.n_subjects)
@@ -376,6 +378,8 @@ def _collect(
     decision = decided.assign_coords({name: whole[name] for name in about})
     if model.classes:
         decision["class_probability"] = whole["class_probability"].assign_attrs(units="1")
+        if model.category is not None:
+            decision["class_probability"].attrs["of"] = model.category.covariate
     decision["usual_interval"].attrs["units"] = "wk"
     decision["last_dose"].attrs["units"] = units.amount
     decision["last_dose_time"].attrs["units"] = units.time

@@ -89,6 +89,8 @@ class Patient:
         The row that holds at the end.
     new_levels
         Further levels of variability of which the population does not know the patient's group.
+    label
+        Class of the patient, where a category says it; -1 where it is not known.
     """
 
     subject: str
@@ -99,6 +101,7 @@ class Patient:
     numbers: tuple[int, ...] = ()
     last_row: int = 0
     new_levels: tuple[Level, ...] = ()
+    label: int = -1
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -204,9 +207,10 @@ def patients_of(
         solver = Solver(model.structure, own, threads=threads)
         switches = own.place[own.kind == ROW]
         last = int(switches[-1]) if len(switches) else 0
-        new = new_levels(model, population.levels, values)
+        new, label = new_levels(model, population.levels, values), int(design.labels[index])
+        occasions = occasion.ravel()
         found.append(
-            Patient(subject, solver, part, values, occasion.ravel(), tuple(numbers), last, new)
+            Patient(subject, solver, part, values, occasions, tuple(numbers), last, new, label)
         )
         start = end
     return found

@@ -97,6 +97,7 @@ def patient_posterior(
     rng
         Random numbers.
     """
+    population = population.of_class(patient.label)
     modes = find_modes(population, patient)
     proposals = propose(population, patient, modes, each=_EACH, rng=rng)
     khat, ess = _quality(proposals)
@@ -133,7 +134,8 @@ def patient_posterior(
     note = "" if reliable else _poor(khat, ess)
     values = dict(zip(patient.missing, latent, strict=True))
     by_class = weight.reshape(population.size, proposals.n_classes, -1).sum(axis=(0, 2))
-    by_class = by_class if population.model.classes else by_class[:0]
+    if population.n_classes == 1:  # there are none, or it is known
+        by_class = 1.0 * (np.arange(len(population.model.classes)) == patient.label)
     return PatientPosterior(parameters, draw, khat, ess, reliable, note, values, by_class)
 
 

@@ -10,7 +10,7 @@ from popk.individual.kernel import Patient
 from popk.individual.posterior import PatientPosterior
 from popk.model import PopModel
 
-__all__ = ["unknown_groups", "unmeasured"]
+__all__ = ["unknown_groups", "unmeasured", "unmeasured_category"]
 
 
 def unmeasured(model: PopModel, posterior: PatientPosterior, *, observed: bool) -> str:
@@ -38,6 +38,19 @@ def unmeasured(model: PopModel, posterior: PatientPosterior, *, observed: bool) 
             text += f" (median {median:.3g}{suffix}, 90 % {low:.3g} to {high:.3g}{suffix})"
         found.append(f"{text}, so it is less certain than with the value.")
     return " ".join(found)
+
+
+def unmeasured_category(model: PopModel, patient: Patient, posterior: PatientPosterior) -> str:
+    """A sentence on the category that was not measured; empty where it was, or there is none."""
+    category, probability = model.category, posterior.class_probability
+    if category is None or patient.label >= 0:
+        return ""
+    name = category.covariate
+    text = f"{name} was not measured: the result is an average over its levels"
+    if np.isfinite(probability).all():
+        pairs = zip(category.levels, probability, strict=True)
+        text += f" ({', '.join(f'{level:g} with {p:.0%}' for level, p in pairs)})"
+    return f"{text}, so it is less certain than with the value."
 
 
 def unknown_groups(patient: Patient) -> Iterator[str]:

@@ -63,16 +63,17 @@ def with_labels(
     probability = posterior["class_probability"].transpose(*dims, "class").values
     label = drawn_labels(probability, rng, probability.shape[:-1])
     classes = ", ".join(f"{k} {name}" for k, name in enumerate(model.classes))
+    kind = "sub-population" if model.category is None else f"level of {model.category.covariate}"
     found: dict[str, Any] = {
         "class_probability": (
             (*dims, "class"),
             probability,
-            {"units": "1", "long_name": "probability of each sub-population under the draw"},
+            {"units": "1", "long_name": f"probability of each {kind} under the draw"},
         ),
         "label": (
             dims,
             label,
-            {"units": "1", "long_name": f"sub-population, drawn by class_probability: {classes}"},
+            {"units": "1", "long_name": f"{kind}, drawn by class_probability: {classes}"},
         ),
     }
     own = xr.DataArray(label, dims=dims)
@@ -114,6 +115,8 @@ def _given_effects(
             each = model.error.log_likelihood(observed, ipred, population.sigma, NUMPY)
         np.add.at(likelihood[:, :, k].T, owner, np.asarray(each).T)
     probability = class_probabilities(population.log_shares[:, None], likelihood)
+    known = design.labels >= 0
+    probability[:, known] = np.eye(len(model.classes))[design.labels[known]]
     dims = ("chain", "draw", "subject")
     return posterior.assign(
         class_probability=((*dims, "class"), probability.reshape(*lead, n, -1)),

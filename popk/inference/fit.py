@@ -367,8 +367,9 @@ def _log_likelihood_subject(
     population = PopulationDraws.of(fit).taken(flat)
     columns = []
     for patient in patients_of(population, dataset):
-        modes = find_modes(population, patient)
-        proposals = propose(population, patient, modes, each=_EACH, rng=rng)
+        own = population.of_class(patient.label)
+        modes = find_modes(own, patient)
+        proposals = propose(own, patient, modes, each=_EACH, rng=rng)
         columns.append(proposals.log_marginal)
     value = np.stack(columns, axis=1).reshape(chains, len(kept), -1)
     return xr.Dataset(
@@ -382,6 +383,8 @@ def _log_likelihood_subject(
 
 
 def _own(effects: str, model: PopModel) -> str:
+    if model.category is not None:
+        return f"{effects}, and {model.category.covariate} where it was not measured"
     return f"{effects} and sub-population" if model.classes else effects
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from popk import statistics, structure
-from popk.errors import SettingError
+from popk.errors import PopkError, SettingError
 from popk.model.refusal import ModelError
 from popk.statistics import (
     CovariateEffect,
@@ -33,9 +34,34 @@ def encode(part: Any) -> Any:
     return {"type": type(part).__name__, **encoded}
 
 
-def decoded(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Parts by name, from plain values."""
+def decoded(content: Any, field: str) -> dict[str, Any]:
+    """Parts by name, from the plain values of a field.
+
+    Raises
+    ------
+    ModelError
+        When these are no parts by name, or one is not known.
+    """
+    if not isinstance(content, Mapping):
+        raise ModelError([_no_fit(field, content, "an object, parts by name")])
     return {name: decode(value) for name, value in content.items()}
+
+
+def decoded_list(content: Any, field: str) -> tuple[Any, ...]:
+    """Parts in order, from the plain values of a field.
+
+    Raises
+    ------
+    ModelError
+        When these are no list, or a part is not known.
+    """
+    if not isinstance(content, list):
+        raise ModelError([_no_fit(field, content, "a list")])
+    return tuple(map(decode, content))
+
+
+def _no_fit(field: str, content: Any, wanted: str) -> str:
+    return f"the JSON has {json.dumps(content)} as {field}; expected {wanted}."
 
 
 def decode(content: Any) -> Any:
@@ -44,15 +70,17 @@ def decode(content: Any) -> Any:
     Raises
     ------
     ModelError
-        When the part is not known, or has a field that it does not take.
+        When the part is not known, has a field that it does not take, or lacks one.
     """
     if isinstance(content, list):
         return tuple(map(decode, content))
     if not isinstance(content, Mapping):
         return content
     kinds = _known_parts()
+    if "type" not in content:
+        raise ModelError([f"the JSON has {json.dumps(content)}, a part without its type."])
     name = content["type"]
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         raise ModelError([f"it uses {name}, which is not known here; import what defines it."])
     kind, given = kinds[name], {k: v for k, v in content.items() if k != "type"}
     known = inspect.signature(kind).parameters
@@ -60,7 +88,18 @@ def decode(content: Any) -> Any:
         raise ModelError(
             [f"{name} has no {', '.join(unknown)}; it takes {', '.join(known) or 'nothing'}."]
         )
-    return kind(**{field: decode(value) for field, value in given.items()})
+    needed = [field for field, p in known.items() if p.default is inspect.Parameter.empty]
+    if missing := [field for field in needed if field not in given]:
+        raise ModelError([f"{name} needs {', '.join(missing)}, which the JSON does not have."])
+    parts = {field: decode(value) for field, value in given.items()}
+    try:
+        return kind(**parts)
+    except (TypeError, ValueError, AttributeError) as fault:
+        if isinstance(fault, PopkError):
+            raise
+        raise ModelError(
+            [f"{name} cannot be made of {json.dumps(given)}, which the JSON has: {fault}."]
+        ) from None
 
 
 def _arguments(part: Any) -> dict[str, Any]:

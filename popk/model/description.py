@@ -14,6 +14,7 @@ from popk.model.equations import model_sections
 
 if TYPE_CHECKING:
     from popk.model.pop_model import PopModel
+    from popk.statistics import LatentCategory
 
 __all__ = ["Block", "blocks", "drug_of", "html_card", "listing", "summary"]
 
@@ -44,7 +45,9 @@ def drug_of(name: str) -> str:
 def summary(model: PopModel) -> str:
     """Structure, error, parameters with their priors and units, and the notes, as text."""
     lines = [f"{model.name}: {written(model.structure)}", f"error: {model.error.title}"]
-    if model.classes:
+    if model.category is not None:
+        lines.append(f"category that may be missing: {_category(model.category)}")
+    elif model.classes:
         lines.append(f"sub-populations, not observed: {', '.join(model.classes)}")
     if model.levels:
         lines.append(f"further levels of variability: {_levels(model)}")
@@ -107,7 +110,9 @@ def _entries(model: PopModel) -> Iterator[tuple[str, str]]:
         yield "Route", card.route
         yield "Numbers seen in", card.seen
     yield "Structure", written(model.structure)
-    if model.classes:
+    if model.category is not None:
+        yield "Category that may be missing", _category(model.category)
+    elif model.classes:
         reference, *others = model.classes
         yield "Sub-populations", f"{reference} (reference), {', '.join(others)}"
     if model.levels:
@@ -116,6 +121,10 @@ def _entries(model: PopModel) -> Iterator[tuple[str, str]]:
     units = model.units.to_dict()
     yield "Units", ", ".join(f"{name} {unit}" for name, unit in units.items())
     yield "Hash", model.hash
+
+
+def _category(given: LatentCategory) -> str:
+    return f"{given.covariate} ({', '.join(f'{level:g}' for level in given.levels)})"
 
 
 def _levels(model: PopModel) -> str:

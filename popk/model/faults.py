@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from popk import statistics
@@ -16,11 +16,12 @@ from popk.statistics import (
     LatentCovariate,
     Level,
     LogScale,
+    Mixture,
     Prior,
     ResidualError,
     Scale,
-    Subpopulations,
     Variability,
+    category_faults,
     faults_of,
     latent_faults,
     level_faults,
@@ -73,7 +74,12 @@ def type_faults(model: PopModel) -> Iterable[str]:
         for k, effect in enumerate(model.covariates)
     ]
     expected += [
-        (f"latent[{k}]", one, LatentCovariate, "such as LatentCovariate('WT', mean, sd)")
+        (
+            f"latent[{k}]",
+            one,
+            LatentCovariate,
+            "such as LatentCovariate('WT', mean, sd) or LatentCategory('SEX', {0: 0.5, 1: 0.5})",
+        )
         for k, one in enumerate(model.latent)
     ]
     if isinstance(model.error, ResidualError):
@@ -83,7 +89,7 @@ def type_faults(model: PopModel) -> Iterable[str]:
         ]
     if model.subpopulations is not None:
         wanted = 'Subpopulations(("normal", "fast"), shares=..., folds=...)'
-        expected.append(("subpopulations", model.subpopulations, Subpopulations, wanted))
+        expected.append(("subpopulations", model.subpopulations, Mixture, wanted))
     if model.card is not None:
         expected.append(("card", model.card, Card, "a popk.model.Card"))
     for place, given, kind, wanted in expected:
@@ -99,7 +105,8 @@ def faults_in(model: PopModel) -> Iterable[str]:
     for level in (model.iiv, model.iov, *model.levels):
         yield from _variability_faults(level, names, lacks)
     declared, latent = dict(model.units.covariates), [one.covariate for one in model.latent]
-    yield from level_faults(model.levels, units=declared, latent=latent)
+    category = [] if model.category is None else [model.category.covariate]
+    yield from level_faults(model.levels, units=declared, latent=[*latent, *category])
     yield from _iiv_faults(model, names, lacks)
     for name, _ in model.scales:
         if name not in names:
@@ -124,6 +131,17 @@ def faults_in(model: PopModel) -> Iterable[str]:
     yield from _error_faults(model, names)
     if model.subpopulations is not None:
         yield from _class_faults(model, model.subpopulations, names, lacks)
+    if model.category is not None:
+        yield from category_faults(model.category, model.covariates, latent)
+
+
+def several_mixtures(given: Sequence[Mixture]) -> str:
+    """A sentence on more than one label that is to be summed out."""
+    listed = " and ".join(one.title for one in given)
+    return (
+        f"it has {listed}, and a model sums one label out; for other categories whose values are "
+        'missing choose missing={"NAME": "mode"} when the data are read, or a level of their own.'
+    )
 
 
 def _typical_faults(model: PopModel, names: tuple[str, ...], lacks: str) -> Iterable[str]:
@@ -221,10 +239,10 @@ def _iiv_faults(model: PopModel, names: tuple[str, ...], lacks: str) -> Iterable
 
 
 def _class_faults(
-    model: PopModel, given: Subpopulations, names: tuple[str, ...], lacks: str
+    model: PopModel, given: Mixture, names: tuple[str, ...], lacks: str
 ) -> Iterable[str]:
     typical, scales = dict(model.typical), model.scale_of
-    for parameter, _ in given.folds:
+    for parameter, _ in given.factors:
         if parameter not in names:
             yield f"subpopulations has a fold of {parameter}, {lacks}"
             continue
@@ -247,11 +265,12 @@ def _class_faults(
     taken |= {*names, *names_of(model.iiv), *names_of(model.iov)}
     taken |= {name for level in model.levels for name in names_of(level)}
     own = [part.name for part in given.parameters]
+    what = "subpopulations" if given.observed_in is None else f"latent {given.observed_in}"
     for name in (*own, *(share.name for share in given.derived)):
         if name in taken:
             yield (
-                f"subpopulations would name a parameter {name}, a name that is taken already; give "
-                "the class another name."
+                f"{what} would name a parameter {name}, a name that is taken already; give "
+                f"{'the class' if given.observed_in is None else 'the other'} another name."
             )
         taken.add(name)
 

@@ -31,15 +31,16 @@ from popk.statistics import (
     Fold,
     Folds,
     HeavyTails,
+    LatentCategory,
     Level,
     LinearEffect,
     LinearScale,
     LogitScale,
     LogScale,
     Maturation,
+    Mixture,
     Power,
     Scale,
-    Subpopulations,
     Variability,
 )
 
@@ -72,7 +73,7 @@ def individual_sections(model: PopModel) -> Iterator[Section]:
     )
     yield Section("Individual parameters", tuple(formulas), (note,))
     if model.subpopulations is not None:
-        yield _subpopulations(model.subpopulations)
+        yield _mixture(model.subpopulations)
     for level, letter in ((model.iiv, "eta"), (model.iov, "kappa")):
         if level.effects:
             yield _variability(level, letter)
@@ -84,16 +85,17 @@ def individual_sections(model: PopModel) -> Iterator[Section]:
 
 def _class_factors(model: PopModel, name: str) -> Iterator[Expression]:
     """What a parameter is multiplied by in each sub-population: a fold to the power of 0 or 1."""
-    for parameter, own in model.subpopulations.folds if model.subpopulations is not None else ():
+    for parameter, own in model.subpopulations.factors if model.subpopulations is not None else ():
         if parameter == name:
             for label, _ in own:
                 yield power(population(f"fold_{name}_{label}"), _covariate(f"is_{label}"))
 
 
-def _subpopulations(given: Subpopulations) -> Section:
+def _mixture(given: Mixture) -> Section:
     """Distribution of the class, and the shares that follow from others."""
-    shares = [population(f"share_{name}") for name in given.classes]
-    formulas = [Formula(_covariate("class"), call("Categorical", *shares), "~")]
+    shares = [population(f"share_{name}") for name in given.names]
+    label = _covariate(given.observed_in or "class")
+    formulas = [Formula(label, call("Categorical", *shares), "~")]
     rest: Expression = _ONE
     for k, part in enumerate(given.share_parameters, start=1):
         stick = population(part.name)
@@ -101,8 +103,15 @@ def _subpopulations(given: Subpopulations) -> Section:
             formulas.append(Formula(shares[k], multiply(stick, rest)))
         rest = multiply(rest, subtract(_ONE, stick))
     formulas.append(Formula(shares[0], rest))
-    names = ", ".join(given.classes)
-    first = given.classes[1]
+    if isinstance(given, LatentCategory):
+        name, levels = given.covariate, ", ".join(f"{level:g}" for level in given.levels)
+        note = (
+            f"{name} is one of {levels}. Where it was measured it informs the shares; where not, "
+            "it is summed out of the likelihood."
+        )
+        return Section("Category that may be missing", tuple(formulas), (note,))
+    names = ", ".join(given.names)
+    first = given.names[1]
     note = (
         f"The class of a subject ({names}) was not observed and is summed out of the likelihood; "
         f"is_{first} is 1 for a subject of class {first} and else 0."

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from popk.errors import SettingError
 from popk.model.card import Card
 from popk.model.coding import written
-from popk.model.content import as_content, parts_in
+from popk.model.content import as_content
 from popk.model.description import html_card, summary
 from popk.model.equations import written_equations
-from popk.model.faults import faults_in, type_faults
+from popk.model.faults import faults_in, several_mixtures, type_faults
+from popk.model.reading import read_model
 from popk.model.refusal import ModelError
 from popk.statistics import (
     IIV,
@@ -25,14 +26,15 @@ from popk.statistics import (
     Coefficient,
     CovariateEffect,
     DerivedShare,
+    LatentCategory,
     LatentCovariate,
     Level,
     LinearScale,
     LogScale,
+    Mixture,
     Prior,
     ResidualError,
     Scale,
-    Subpopulations,
     Variability,
     centred_effects,
     coefficients_of,
@@ -84,7 +86,8 @@ class PopModel:
         `popk.statistics.LogitScale` (between two limits) or `LinearScale` (normal).
     latent
         Covariates that were not measured in everybody, with the prior of their distribution between
-        subjects: `popk.statistics.LatentCovariate`.
+        subjects: `popk.statistics.LatentCovariate`, and of categories one
+        `popk.statistics.LatentCategory`, which is kept as `subpopulations`.
     subpopulations
         Classes of subjects that nobody observed, their shares and what they change.
     error
@@ -115,7 +118,7 @@ class PopModel:
     covariates: tuple[CovariateEffect, ...]
     latent: tuple[LatentCovariate, ...]
     levels: tuple[Level, ...]
-    subpopulations: Subpopulations | None
+    subpopulations: Mixture | None
     error: ResidualError
     units: Units
     name: str
@@ -131,15 +134,21 @@ class PopModel:
         iov: IOV | None = None,
         scales: Mapping[str, Scale] | Iterable[tuple[str, Scale]] = (),
         covariates: Iterable[CovariateEffect | Allometry] = (),
-        latent: Iterable[LatentCovariate] = (),
+        latent: Iterable[LatentCovariate | LatentCategory] = (),
         levels: Iterable[Level] = (),
-        subpopulations: Subpopulations | None = None,
+        subpopulations: Mixture | None = None,
         error: ResidualError | Mapping[str, ResidualError],
         units: Units | Mapping[str, str],
         name: str = "model",
         notes: Iterable[str] = (),
         card: Card | None = None,
     ) -> None:
+        missing, categories = tuple(latent), list[Mixture]()
+        if subpopulations is not None:
+            categories.append(subpopulations)
+        categories += [one for one in missing if isinstance(one, LatentCategory)]
+        if len(categories) > 1:
+            raise ModelError([several_mixtures(categories)])
         pairs = dict(typical.items() if isinstance(typical, Mapping) else typical)
         try:
             parsed = Units.parse(units)
@@ -154,9 +163,9 @@ class PopModel:
             "iov": iov if iov is not None else IOV(),
             "scales": tuple(scales.items() if isinstance(scales, Mapping) else scales),
             "covariates": effects,
-            "latent": tuple(latent),
+            "latent": tuple(x for x in missing if not isinstance(x, LatentCategory)),
             "levels": tuple(levels),
-            "subpopulations": subpopulations,
+            "subpopulations": categories[0] if categories else None,
             "error": _error_of(error, structure),
             "units": parsed,
             "name": str(name),
@@ -245,8 +254,17 @@ class PopModel:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the sub-populations, the reference first; empty without."""
-        return () if self.subpopulations is None else self.subpopulations.classes
+        """Names of the classes that are summed out, the reference first; empty without.
+
+        They are sub-populations, or the levels of a latent category.
+        """
+        return () if self.subpopulations is None else self.subpopulations.names
+
+    @property
+    def category(self) -> LatentCategory | None:
+        """The category that was not measured in everybody, if there is one."""
+        found = self.subpopulations
+        return found if isinstance(found, LatentCategory) else None
 
     def centred_on(self, dataset: Dataset) -> PopModel:
         """The model with every reference that was left open (None) taken from data.
@@ -320,9 +338,9 @@ class PopModel:
         ------
         ModelError
             When it is no model, names a part that this version of popk (or an imported extension)
-            lacks, or has a field that is not known.
+            lacks, or has a field that is not known or cannot be used.
         """
-        structure, parts = parts_in(text)
+        structure, parts = read_model(text)
         return cls(structure, **parts)
 
     def __repr__(self) -> str:

@@ -57,6 +57,8 @@ def model_tables(fit: xr.DataTree) -> tuple[Table, ...]:
     if population.subpopulations is not None:
         made = [own.name for own in population.subpopulations.parameters]
         title = f"Sub-populations, not observed: {', '.join(population.classes)}"
+        if population.category is not None:
+            title = f"Shares of {population.category.covariate}, which may be missing"
         found.append(_table(title, headers, _priors(population, made)))
     if variability:
         further = " and further levels" if population.levels else ""

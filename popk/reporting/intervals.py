@@ -113,9 +113,9 @@ def interval_frame(advice: xr.DataTree) -> pd.DataFrame:
     frame["usual_interval (weeks)"] = decision["usual_interval"].values
     if "class_probability" in decision:
         for k, name in enumerate(decision["class"].values.tolist()):
-            frame[f"probability of sub-population {name}"] = decision["class_probability"].values[
-                :, k
-            ]
+            known = "of" in decision["class_probability"].attrs
+            title = f"probability of {'' if known else 'sub-population '}{name}"
+            frame[title] = decision["class_probability"].values[:, k]
     for name in ("n_observations", "n_blq"):
         frame[name] = decision[name].values.astype(int)
     frame[header("target_trough", attrs["target_units"])] = float(attrs["target"])
@@ -200,6 +200,11 @@ def _of_classes(advice: xr.DataTree) -> str:
     if "class" not in decision:
         return ""
     listed = ", ".join(f"P({name})" for name in decision["class"].values.tolist())
+    if (name := decision["class_probability"].attrs.get("of")) is not None:
+        return (
+            f"{listed}: the posterior probability of each level of {name}, 0 or 1 where it was "
+            "measured; all other columns are averages over them. "
+        )
     return (
         f"{listed}: the posterior probability that the patient belongs to this sub-population, "
         "which nobody observed; all other columns are averages over them. "

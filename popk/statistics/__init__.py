@@ -3,6 +3,7 @@
 from popk.statistics.adapted import (
     adapted_effects,
 )
+from popk.statistics.category import LatentCategory, category_faults
 from popk.statistics.correlation import (
     Correlated,
 )
@@ -57,6 +58,7 @@ from popk.statistics.latent import (
     latent_faults,
 )
 from popk.statistics.level import Level, level_faults
+from popk.statistics.mixture import DerivedShare, Mixture
 from popk.statistics.operations import (
     NUMPY,
     Operations,
@@ -96,16 +98,14 @@ from popk.statistics.shares import (
     Dirichlet,
     class_probabilities,
     drawn_labels,
+    impossible,
 )
 from popk.statistics.shrinkage import (
     Horseshoe,
     InverseGamma,
     Shrunk,
 )
-from popk.statistics.subpopulations import (
-    DerivedShare,
-    Subpopulations,
-)
+from popk.statistics.subpopulations import Subpopulations
 from popk.statistics.variability import (
     IIV,
     IOV,
@@ -147,6 +147,7 @@ __all__ = [
     "HeavyTails",
     "Horseshoe",
     "InverseGamma",
+    "LatentCategory",
     "LatentCovariate",
     "Level",
     "LinearEffect",
@@ -157,6 +158,7 @@ __all__ = [
     "LogitNormal",
     "LogitScale",
     "Maturation",
+    "Mixture",
     "Normal",
     "Observed",
     "Operations",
@@ -173,6 +175,7 @@ __all__ = [
     "Uniform",
     "Variability",
     "adapted_effects",
+    "category_faults",
     "centred_effects",
     "check_forms",
     "class_probabilities",
@@ -186,6 +189,7 @@ __all__ = [
     "from_interval",
     "from_omega",
     "held_effects",
+    "impossible",
     "individual_parameters",
     "innovations",
     "latent_faults",

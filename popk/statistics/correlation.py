@@ -21,6 +21,8 @@ from popk.statistics.priors import Correlation, Fixed, Prior
 
 __all__ = ["Correlated"]
 
+_LKJ = 2.0  # its eta if nothing is said
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class Correlated:
@@ -39,7 +41,8 @@ class Correlated:
     Raises
     ------
     SettingError
-        When effects are missing or named twice, or no correlation matrix has these correlations.
+        When effects are missing or named twice, no correlation matrix has these correlations, or
+        they are given beside a prior.
     """
 
     effects: tuple[str, ...]
@@ -47,7 +50,7 @@ class Correlated:
     fixed: tuple[float, ...]
 
     def __init__(
-        self, effects: Iterable[str], eta: float = 2.0, fixed: Iterable[float] = ()
+        self, effects: Iterable[str], eta: float = _LKJ, fixed: Iterable[float] = ()
     ) -> None:
         names = (effects,) if isinstance(effects, str) else tuple(str(name) for name in effects)
         object.__setattr__(self, "effects", names)
@@ -60,6 +63,11 @@ class Correlated:
             )
         if not (self.eta > 0 and math.isfinite(self.eta)):
             raise SettingError(f"Correlated({listed}) was given eta={eta!r}; expected above zero.")
+        if self.fixed and self.eta != _LKJ:
+            raise SettingError(
+                f"Correlated({listed}) was given eta={self.eta:g}, a prior, and fixed={self.fixed},"
+                " known correlations; give one of them."
+            )
         if self.fixed:
             self._check_fixed()
 

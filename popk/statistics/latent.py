@@ -176,9 +176,8 @@ def _effect_faults(one: LatentCovariate, effects: Sequence[CovariateEffect]) -> 
         if isinstance(effect, Fold | Folds):
             yield (
                 f"latent names {name}, which is a category in the {effect.kind} effect on "
-                f"{effect.parameter}; only a continuous covariate can be latent. Give the subjects "
-                f"whose {name} is missing a level of their own with a factor in Folds, impute it "
-                "when the data are read (missing), or leave them out."
+                f"{effect.parameter}; a LatentCovariate is continuous. Write "
+                f"LatentCategory({name!r}, {{level: mean share, ...}}) instead."
             )
             continue
         values = [float(one.scale.inverse(phi, NUMPY)) for phi in _PROBES]

@@ -14,7 +14,15 @@ from scipy.special import softmax
 from popk.errors import SettingError
 from popk.statistics.priors import Prior
 
-__all__ = ["ClassParameter", "Dirichlet", "Text", "class_probabilities", "drawn_labels", "pairs_of"]
+__all__ = [
+    "ClassParameter",
+    "Dirichlet",
+    "Text",
+    "class_probabilities",
+    "drawn_labels",
+    "impossible",
+    "pairs_of",
+]
 
 type Pairs[V] = Mapping[str, V] | Iterable[tuple[str, V]]
 
@@ -113,6 +121,12 @@ def class_probabilities(
     likelihood = np.where(np.isfinite(log_likelihood), log_likelihood, -np.inf)
     nowhere = np.isneginf(likelihood).all(axis=-1, keepdims=True)
     return np.asarray(softmax(log_shares + np.where(nowhere, 0.0, likelihood), axis=-1))
+
+
+def impossible(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.bool_]:
+    """Which classes (..., n_classes) cannot be, given labels: all others, none where it is -1."""
+    given = labels[..., None]
+    return np.asarray((given >= 0) & (given != np.arange(n_classes)))
 
 
 def drawn_labels(

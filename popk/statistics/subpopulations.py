@@ -1,56 +1,35 @@
 """Sub-populations: classes of subjects that nobody observed (NONMEM's $MIXTURE).
 
 The class is a categorical covariate without data. The first class is the reference; every other one
-has factors on typical values. A subject's likelihood is summed over the classes, each weighted with
-its share (McLachlan & Peel, Finite Mixture Models, 2000, ch. 1), so that a label is never sampled:
-its posterior follows from Bayes' formula.
+has factors on typical values; the label is summed out (`popk.statistics.mixture`).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, override
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popk.errors import SettingError
 from popk.statistics.covariates import Fold
-from popk.statistics.operations import Operations
-from popk.statistics.priors import Beta, Fixed, Prior
-from popk.statistics.shares import ClassParameter, Dirichlet, Pairs, Text, pairs_of
+from popk.statistics.mixture import Mixture
+from popk.statistics.priors import Fixed, Prior
+from popk.statistics.shares import ClassParameter, Dirichlet, Pairs, pairs_of
 
-__all__ = ["DerivedShare", "Subpopulations"]
+__all__ = ["Subpopulations"]
 
 _CLASS = re.compile(r"[A-Za-z0-9_]+")
 _ROUNDING = 1e-9
 _TAILS = (0.05, 0.25, 0.5)
 
 
-@dataclass(frozen=True, slots=True)
-class DerivedShare:
-    """A share that follows from the population parameters, such as the reference's.
-
-    ``prior`` is the formula by which it does.
-    """
-
-    name: str
-    prior: Text
-    meaning: str
-    among: Subpopulations
-    label: int
-    unit: str = "1"
-
-    def value(self, population: Mapping[str, Any], ops: Operations) -> Any:
-        """Its value, from those of the population parameters."""
-        return ops.exp(self.among.log_shares(population, ops)[self.label])
-
-
 @dataclass(frozen=True, repr=False, init=False)
-class Subpopulations:
+class Subpopulations(Mixture):
     """Classes of subjects, never observed, that differ by factors on typical values.
 
     A parameter's typical value is multiplied by the class's factor, as by that of a covariate
@@ -111,6 +90,26 @@ class Subpopulations:
         return f"Subpopulations({self.classes!r}, shares={shares!r}, folds={folds!r})"
 
     @property
+    @override
+    def names(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    @override
+    def known_shares(self) -> Dirichlet | tuple[tuple[str, Prior], ...]:
+        return self.shares
+
+    @property
+    @override
+    def title(self) -> str:
+        return "sub-populations"
+
+    @override
+    def described(self, name: str) -> str:
+        return f"in sub-population {name}"
+
+    @property
+    @override
     def effects(self) -> tuple[Fold, ...]:
         """The factors as effects of indicators (`indicators`), 1 in a class and 0 elsewhere."""
         return tuple(
@@ -119,12 +118,19 @@ class Subpopulations:
             for name, prior in own
         )
 
+    @override
     def indicators(self, labels: Any) -> dict[str, NDArray[np.float64]]:
         """The covariates of `effects`, for labels: positions among the classes."""
         given = np.asarray(labels)
         return {_indicator(name): 1.0 * (given == k) for k, name in enumerate(self.classes)}
 
     @property
+    @override
+    def factors(self) -> tuple[tuple[str, tuple[tuple[str, Prior], ...]], ...]:
+        return self.folds
+
+    @property
+    @override
     def fold_parameters(self) -> tuple[ClassParameter, ...]:
         """Name, prior and meaning of every factor."""
         return tuple(
@@ -138,49 +144,7 @@ class Subpopulations:
         )
 
     @property
-    def share_parameters(self) -> tuple[ClassParameter, ...]:
-        """Name, prior and meaning of what the shares are made of, between 0 and 1."""
-        found, before = [], list[str]()
-        for name, prior in zip(self.classes[1:], self._sticks(), strict=True):
-            meaning = f"share of subjects in sub-population {name}"
-            if before:
-                meaning = f"share of {name} among those who are not {' or '.join(before)}"
-            found.append(
-                ClassParameter(f"share_{name}{'_of_rest' if before else ''}", prior, meaning)
-            )
-            before.append(name)
-        return tuple(found)
-
-    @property
-    def parameters(self) -> tuple[ClassParameter, ...]:
-        """The population parameters: factors, then shares."""
-        return self.fold_parameters + self.share_parameters
-
-    @property
-    def derived(self) -> tuple[DerivedShare, ...]:
-        """The shares that are not parameters themselves, the reference's last."""
-        parts = [part.name for part in self.share_parameters]
-        found = []
-        for k in (*range(2, len(self.classes)), 0):
-            before = parts if k == 0 else parts[: k - 1]
-            rest = [f"1 - {part}" if len(parts) == 1 else f"(1 - {part})" for part in before]
-            formula = " * ".join([*(parts[k - 1 : k] if k else ()), *rest])
-            name = self.classes[k]
-            meaning = f"share of subjects in sub-population {name}"
-            found.append(DerivedShare(f"share_{name}", Text(formula), meaning, self, k))
-        return tuple(found)
-
-    def log_shares(self, population: Mapping[str, Any], ops: Operations) -> list[Any]:
-        """Logarithm of the share of each class, from the population parameters by name."""
-        rest: Any = 0.0
-        found = []
-        for part in self.share_parameters:
-            value = population[part.name]
-            found.append(rest + ops.log(value))
-            rest = rest + ops.log1p(-value)
-        return [rest, *found]
-
-    @property
+    @override
     def notes(self) -> tuple[str, ...]:
         """What to know about telling the classes apart."""
         reference, *others = self.classes
@@ -196,25 +160,6 @@ class Subpopulations:
                     "for certain, such as Uniform(1, 5), orders them."
                 )
         return tuple(found)
-
-    def _sticks(self) -> Iterator[Prior]:
-        """Priors of each class's share among those who are left, without the reference."""
-        names = self.classes[1:]
-        rest = 1.0
-        if isinstance(self.shares, Dirichlet):
-            means, n = dict(self.shares.means), self.shares.n
-            for name in names:
-                yield Beta(min(means[name] / rest, 1 - _ROUNDING), n * rest)
-                rest -= means[name]
-            return
-        given = dict(self.shares)
-        for name in names:
-            prior = given[name]
-            if len(names) == 1 or not isinstance(prior, Fixed):
-                yield prior
-                continue
-            yield Fixed(prior.value / rest)
-            rest -= prior.value
 
 
 _US = Subpopulations.__name__

@@ -71,6 +71,25 @@ def test_each_use_is_a_warning_with_row_id_column_and_value():
     }
 
 
+@pytest.mark.parametrize(
+    ("albumin", "value", "words"),
+    [
+        ((1, None, 3, 3), 3.0, "the most frequent value (2 of the 3 subjects whose first value is"),
+        ((3, None, 1, None), 1.0, "the lowest of the 2 most frequent values (1 of the 2 subjects"),
+    ],
+)
+def test_the_most_frequent_category_stands_in(albumin, value, words):
+    data = read(frame(albumin=albumin), missing={"ALB": "mode", "WT": 72.0})
+    assert by_subject(data, "ALB")[1] == value
+    assert ("2", "ALB", value, "mode") in [(v.id, v.column, v.value, v.rule) for v in data.imputed]
+    assert words in next(p.message for p in data.warnings if p.column == "ALB")
+
+
+def test_nobody_has_a_most_frequent_category():
+    with pytest.raises(DataError, match="missing in every record of every subject: there is no mo"):
+        read(frame(albumin=[None] * 4), missing={"ALB": "mode", "WT": 72.0})
+
+
 def test_the_median_is_of_the_first_known_value_of_each_subject():
     table = frame()
     table.loc[table["ID"] == 1, "ALB"] = [np.nan, 30.0, 99.0]
@@ -136,14 +155,14 @@ def test_no_median_where_nobody_was_measured():
         (
             {"ALB": "mean"},
             "missing says 'mean' for ALB; expected \"median\" (of the subjects whose value is "
-            'known), "model" (a model with the latent covariate estimates it) or a number in its '
-            "unit.",
+            'known), "mode" (the most frequent of them, for categories), "model" (a model with the '
+            "latent covariate estimates it) or a number in its unit.",
         ),
         (
             {"ALB": math.nan},
             'missing says nan for ALB; expected "median" (of the subjects whose value is '
-            'known), "model" (a model with the latent covariate estimates it) or a number in its '
-            "unit.",
+            'known), "mode" (the most frequent of them, for categories), "model" (a model with the '
+            "latent covariate estimates it) or a number in its unit.",
         ),
         ({"WT": 0}, "missing says 0 for WT (kg); it must be positive."),
         ("median", 'missing is \'median\'; give a mapping such as {"WT": "median", "ALB": 40.0}.'),

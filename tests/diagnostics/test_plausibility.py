@@ -154,6 +154,34 @@ def regimen(linear):
     return many.dataset(["A", "B"], [28.0 * 399], units=linear.units)
 
 
+def in_millilitres(model):
+    """Volumes and clearances a thousand times too small: the numbers of another volume unit."""
+    of_volume = {p.name for p in model.structure.parameters if "volume" in p.dimension}
+    typical = {
+        name: LogNormal(prior.median / 1000, cv=prior.cv) if name in of_volume else prior
+        for name, prior in model.typical
+    }
+    return replace(model, typical=typical)
+
+
+def test_a_trough_that_no_plasma_holds_is_implausible(linear, regimen):
+    found = check_priors(in_millilitres(linear), regimen, seed=1)
+    assert not found.plausible
+    assert found.outputs[0].trough > 1e4
+    text = " ".join(found.findings)
+    assert "above 10,000 mg/L, which hardly any drug reaches in plasma" in text
+    assert "300 mg give 6e+04 mg/L in the typical V" in text
+    assert check_priors(linear, regimen, seed=1).plausible
+
+
+def test_a_substance_that_is_measured_there_is_plausible(fits):
+    dense = in_millilitres(fits.one_compartment(cv=0.1))
+    table = fits.dataset(*fits.history("A", (2.4e4, 2.6e4)))
+    found = check_priors(dense, table, seed=1)
+    assert found.outputs[0].expected > 1e4
+    assert "hardly any drug" not in " ".join(found.findings)
+
+
 def test_without_data_the_magnitudes_are_judged(linear, regimen):
     assert check_priors(linear, regimen, seed=1).plausible
     tiny = replace(linear, typical=(("CL", LogNormal(1e-4, cv=0.3)), ("V", LogNormal(5, cv=0.3))))
@@ -254,6 +282,11 @@ def test_what_could_not_be_computed_explains_nothing():
     assert values[0] > values[1] > values[2]
     assert np.isfinite(values).all()
     assert np.isnan(typical_ratio(bad, here))
+
+
+def test_a_drug_that_is_expected_to_be_gone_is_infinitely_less():
+    gone = np.full((100, 3), [1e-320, 1e-310, 20.0])
+    assert typical_ratio(gone, measured(20.0, 20.0, 20.0)) == np.inf
 
 
 def test_outside_the_central_part():

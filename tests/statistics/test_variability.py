@@ -82,6 +82,7 @@ def test_known_correlations():
         ({"effects": ("CL", "V"), "eta": 0.0}, "eta=0.0; expected above zero"),
         ({"effects": ("CL", "V"), "fixed": (0.1, 0.2)}, "2 fixed correlations; expected 1: V with"),
         ({"effects": ("CL", "V"), "fixed": (1.2,)}, "not positive definite"),
+        ({"effects": ("CL", "V"), "fixed": (0.5,), "eta": 1.0}, "eta=1, a prior, and fixed=.*one"),
         ({"effects": ("A", "B", "C"), "fixed": (0.9, 0.9, -0.9)}, "B with A.*positive definite"),
     ],
 )

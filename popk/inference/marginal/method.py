@@ -126,8 +126,8 @@ class Marginal:
     def _run(
         self, model: PopModel, dataset: Dataset, *, seed: int, progress: Progress, store: Store
     ) -> tuple[xr.Dataset, xr.Dataset]:
-        if model.classes:
-            raise Unsuited("The model has sub-populations.")
+        if model.subpopulations is not None:
+            raise Unsuited(f"The model has {model.subpopulations.title}.")
         if model.levels:
             # Given the population alone the subjects of a group are not independent.
             named = ", ".join(level.covariate for level in model.levels)

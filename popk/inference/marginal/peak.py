@@ -79,8 +79,8 @@ def prepared(
     """
     name = type(method).__name__
     advice = f"{name} does not handle that; sample by NUTS."
-    if model.classes:
-        raise SettingError(f"The model {model.name} has sub-populations. {advice}")
+    if model.subpopulations is not None:
+        raise SettingError(f"The model {model.name} has {model.subpopulations.title}. {advice}")
     if model.levels:
         # Given the population alone the subjects of a group are not independent.
         named = ", ".join(level.covariate for level in model.levels)

@@ -162,8 +162,9 @@ class Measured(ResidualError):  # noqa: N818 - an error of measurement, not an e
     def displaced(
         self, observed: Observed, prediction: Floats, sigma: Sigma, residuals: Floats
     ) -> Floats:
-        noise = self.sd(prediction, sigma, NUMPY) * residuals
-        made = prediction * np.exp(noise) if self.logarithmic else prediction + noise
+        with np.errstate(invalid="ignore"):  # of an infinite prediction it is not a number
+            noise = self.sd(prediction, sigma, NUMPY) * residuals
+            made = prediction * np.exp(noise) if self.logarithmic else prediction + noise
         return np.asarray(made)
 
     def _positive(
