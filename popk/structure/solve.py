@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from popk.errors import SettingError
 from popk.structure.base import Floats, Structure
-from popk.structure.engine.compiled import compiled, loop_of
+from popk.structure.engine.compiled import compiled, lockstep_loop, loop_of
 from popk.structure.engine.lanes import ROWS_OF_TASK
+from popk.structure.engine.lockstep import packed, shared
 from popk.structure.engine.prepare import prepare, scripts_alone
 from popk.structure.engine.vector import W
 from popk.structure.events import Events
@@ -21,6 +22,8 @@ type Integers = NDArray[np.int64]
 
 # Fewer tasks than this are not worth a second thread.
 FEWEST_TASKS = 512
+# In lockstep, where one takes some 10 ns, fewer outputs than this for each thread.
+FEWEST_OUTPUTS = 16384
 # Of fewer subjects, the draws of one go side by side rather than the subjects.
 FEW_SUBJECTS = 64
 
@@ -58,6 +61,7 @@ class Solver:
         self.structure = structure
         self.schedule = prepare(structure, events)
         self._shape = (int(self.schedule.tasks[:, ROWS_OF_TASK].sum()), len(structure.parameters))
+        self._n_outputs = self.schedule.n_outputs
         self._threads = threads or cpu_count() or 1
         self._compiled = compiled(structure)
         self._loop = loop_of(exact=structure.closed_form is not None)
@@ -85,9 +89,9 @@ class Solver:
         """
         schedule = self.schedule
         self._check_shape(theta.shape)
-        return self._solve(
-            theta, schedule.tasks, schedule.rounds, schedule.script, with_gradient=with_gradient
-        )
+        if len(schedule.rounds):
+            return self._side_by_side(theta, schedule.record, with_gradient=with_gradient)
+        return self._one_by_one(theta, schedule.tasks, with_gradient=with_gradient)
 
     def ensemble(self, theta: Floats, *, with_gradient: bool = False) -> Solution:
         """Solve the cohort for many draws of everybody's parameters.
@@ -116,10 +120,13 @@ class Solver:
         tasks[:, 1] += turn * n_rows
         tasks[:, 2] += turn * schedule.n_outputs
         tasks[:, 3] += turn * schedule.n_slopes
-        rounds, script = self._rounds(draws)
-        found = self._solve(
-            theta.reshape(-1, m), tasks, rounds, script, copies=draws, with_gradient=with_gradient
-        )
+        together = theta.reshape(-1, m)
+        if len(schedule.rounds):
+            rounds, script = self._rounds(draws)
+            record = packed(tasks, rounds, script)
+            found = self._side_by_side(together, record, draws, with_gradient=with_gradient)
+        else:
+            found = self._one_by_one(together, tasks, draws, with_gradient=with_gradient)
         slopes = schedule.n_slopes if with_gradient else 0
         return Solution(
             found.value.reshape(draws, schedule.n_outputs),
@@ -135,7 +142,7 @@ class Solver:
         """Which tasks of an ensemble go side by side, and their scripts."""
         schedule = self.schedule
         n = len(schedule.tasks)
-        if not len(schedule.rounds) or draws == 1:
+        if draws == 1:
             return schedule.rounds, schedule.script
         if n >= FEW_SUBJECTS or draws < W:  # the cohort again and again
             rounds = np.repeat(schedule.rounds[None], draws, axis=0)
@@ -153,15 +160,31 @@ class Solver:
         rounds[..., 1:] = np.where(tasks < 0, -1, tasks + subject)
         return rounds.reshape(-1, W + 1), self._alone
 
-    def _solve(
-        self,
-        theta: Floats,
-        tasks: Integers,
-        rounds: Integers,
-        script: tuple[Any, ...],
-        *,
-        copies: int = 1,
-        with_gradient: bool,
+    def _side_by_side(
+        self, theta: Floats, record: Integers, copies: int = 1, *, with_gradient: bool
+    ) -> Solution:
+        """Solve what a record of `popk.structure.engine.lockstep` says, in lockstep."""
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        n = copies * self._n_outputs  # every output has one row of the gradient
+        value, gradient = np.empty(n), np.empty((n if with_gradient else 0, self._shape[1]))
+        description, march = self._compiled.description, lockstep_loop()
+        threads = min(self._threads, n // FEWEST_OUTPUTS)
+        if threads <= 1:
+            march(description, record, theta, value, gradient, with_gradient)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(
+                    pool.map(
+                        lambda part: march(
+                            description, part, theta, value, gradient, with_gradient
+                        ),
+                        shared(record, threads),
+                    )
+                )
+        return Solution(value, gradient)
+
+    def _one_by_one(
+        self, theta: Floats, tasks: Integers, copies: int = 1, *, with_gradient: bool
     ) -> Solution:
         schedule = self.schedule
         theta = np.ascontiguousarray(theta, dtype=np.float64)
@@ -170,13 +193,13 @@ class Solver:
         gradient = np.zeros((slopes, self._shape[1]))
         threads = min(self._threads, max(1, len(tasks) // FEWEST_TASKS))
 
-        def part(some: Integers, together: Integers) -> None:
+        def part(some: Integers) -> None:
             failed = np.zeros(len(some), np.int64)
 
             def attempt(description: Integers) -> None:
                 self._loop(
-                    description, theta, some, *schedule.arrays, together, *script, value, gradient,
-                    with_gradient, failed,
+                    description, theta, some, *schedule.arrays, schedule.rounds[:0],
+                    *schedule.script, value, gradient, with_gradient, failed,
                 )  # fmt: skip
 
             attempt(self._compiled.description)
@@ -186,14 +209,10 @@ class Solver:
                 attempt(compiled(self.structure, implicit=True).description)
 
         if threads == 1:
-            part(tasks, rounds)
+            part(tasks)
         else:
-            # In lockstep the rounds say which tasks are done.
-            whole = rounds if len(rounds) else tasks
-            chunks = [np.ascontiguousarray(chunk) for chunk in np.array_split(whole, threads)]
-            pairs = [(tasks, c) if len(rounds) else (c, rounds) for c in chunks]
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda pair: part(*pair), pairs))
+                list(pool.map(part, map(np.ascontiguousarray, np.array_split(tasks, threads))))
         return Solution(value, gradient)
 
 

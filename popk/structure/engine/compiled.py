@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from popk.structure.base import Structure
 from popk.structure.engine import doses, driver, exact_loop, lockstep, ode_loop
-from popk.structure.engine.driver import ENTRY
 from popk.structure.engine.equations import Equations
 from popk.structure.engine.esdirk import ImplicitStep
 from popk.structure.engine.exact import ExactStep
@@ -29,6 +28,7 @@ from popk.structure.engine.jit import (
 )
 from popk.structure.engine.plan import EXACT_PARTS, ODE_PARTS, Plan
 from popk.structure.engine.runge_kutta import RungeKuttaStep
+from popk.structure.engine.superposition import Superposition
 from popk.structure.symbolic import trace
 
 # Functions of the loops in the order in which they call each other; and those that are called so
@@ -38,12 +38,12 @@ _EXACT = ("resolution", "refreshed", "begin_turn", "end_turn", "up_to_date", "ad
           "prepare_jump", "summed", "find_jump", "take_dose_slopes", "take_jump",
           "jumps")  # fmt: skip
 _ODE = ("first_step", "resolution", "refreshed", "solve_linear", "begin_turn", "give_up", "settle",
-        "end_turn", "judge", "refresh", "advance", "jumps", "march")  # fmt: skip
-_LOCKSTEP = ("enter", "elapse", "look", "leap", "clear", "march")
+        "end_turn", "judge", "refresh", "advance", "jumps")  # fmt: skip
+_LOCKSTEP = ("enter", "begin", "sum_run", "find_run", "follow")
 _DOSES = ("is_refused", "give_dose", "change_rate")
 _LAST = ("apply_atom", "begin_task", "scan", "run")
 _INLINED = ("write_outputs", "up_to_date", "advance", "way_of", "prepare_jump", "take_jump", "scan",
-            "judge", "enter", "elapse", "look")  # fmt: skip
+            "judge", "enter")  # fmt: skip
 
 
 class Compiled(NamedTuple):
@@ -99,7 +99,7 @@ def compiled(structure: Structure, *, implicit: bool | None = None) -> Compiled:
     names = EXACT_PARTS if exact else ODE_PARTS
     parts = tuple(compiled_part(step.parts[name], f"{label}_{name}") for name in names)
     n, absorption = structure.closed_form or (0, False)
-    known = {
+    known: dict[str, int] = {
         "n": equations.n,
         "m": equations.m,
         "m_all": len(structure.parameters),
@@ -109,16 +109,36 @@ def compiled(structure: Structure, *, implicit: bool | None = None) -> Compiled:
         "n_rates": n,
         "ka": 2 * n if absorption else -1,
         "sum_size": len(step.nodes) if exact else 0,
-        "size_of_buffer": step.buffer.size,
-        **{name.lower(): place for name, place in step.buffer.places.items()},
     }
-    plan = [known.get(name, -1) for name in Plan._fields]
-    addresses = [part.address for part in parts]
-    description = np.array([*plan, *dose_columns(structure).ravel(), *addresses], dtype=np.int64)
+    described = [*_plan(known, step), *dose_columns(structure).ravel(), *_addresses(parts)]
+    if exact and not is_dynamic(structure):
+        tables = Superposition(equations)
+        known |= {
+            "sum_size": len(tables.summed), "table": len(tables.nodes),
+            "n_disposition": tables.n_disposition,
+        }  # fmt: skip
+        more = [
+            compiled_part(part, f"{label}_table_{k}") if part else None
+            for k, part in enumerate(tables.parts)
+        ]
+        described += [*_plan(known, tables), *_addresses(more)]
+        parts += tuple(more)
+    description = np.array(described, dtype=np.int64)
     # Compiled PyTensor graphs that come from a cache on disk find the description by this name.
     symbol = f"popk_{label}_{source_hash()}"
     llvm.add_symbol(symbol, description.ctypes.data)
     return Compiled(description, symbol, parts)
+
+
+def _plan(known: Mapping[str, int], step: Any) -> list[int]:
+    """What is known of a structure, with the places in a solver's buffer."""
+    places = {name.lower(): place for name, place in step.buffer.places.items()}
+    whole = {**known, "size_of_buffer": step.buffer.size, **places}
+    return [whole.get(name, -1) for name in Plan._fields]
+
+
+def _addresses(parts: Sequence[Any]) -> list[int]:
+    return [part.address if part else 0 for part in parts]
 
 
 @cache
@@ -130,8 +150,32 @@ def loop_of(*, exact: bool) -> Callable[..., Any]:
     """
     symbol = f"popk_loop_{'exact' if exact else 'ode'}_{source_hash()}"
     llvm.add_symbol(symbol, _entry_of(exact=exact).address)
-    function = types.ExternalFunction(symbol, ENTRY)
-    return specialise(driver.call_entry, f"call_{symbol}", entry=function)
+    function = types.ExternalFunction(symbol, driver.ENTRY)
+    found = specialise(driver.call_entry, f"call_{symbol}", entry=function)
+    if not exact:
+        return found
+    return specialise(lockstep.call_either, "call_loop", one_by_one=found, together=lockstep_loop())
+
+
+@cache
+def lockstep_loop() -> Callable[..., Any]:
+    """The compiled `popk.structure.engine.lockstep.march`, as `loop_of` gives its loop.
+
+    Arguments are those of `popk.structure.engine.lockstep.call_entry`.
+    """
+    symbol = f"popk_lockstep_{source_hash()}"
+    llvm.add_symbol(symbol, _lockstep_entry().address)
+    function = types.ExternalFunction(symbol, lockstep.ENTRY)
+    return specialise(lockstep.call_entry, f"call_{symbol}", entry=function)
+
+
+@cache
+def _lockstep_entry() -> Any:
+    names: dict[str, Any] = {"way_of": bind(exact_loop.way_of)}
+    for name in _LOCKSTEP:
+        names[name] = bind(getattr(lockstep, name), inlined=name in _INLINED, **names)
+    names["march"] = allocating(lockstep.march, **names)
+    return compiled_entry(lockstep.entry, "loop_lockstep", lockstep.ENTRY, **names)
 
 
 @cache
@@ -140,13 +184,13 @@ def _entry_of(*, exact: bool) -> Any:
     names: dict[str, Any] = {}
     order = [(driver, name) for name in _FIRST]
     order += [(module, name) for name in (_EXACT if exact else _ODE)]
-    order += [(lockstep, name) for name in _LOCKSTEP if exact]
     order += [(doses, name) for name in _DOSES]
     order += [(driver, name) for name in _LAST]
     for home, name in order:
         names[name] = bind(getattr(home, name), inlined=name in _INLINED, **names)
     names["solve_tasks"] = allocating(driver.solve_tasks, **names)
-    return compiled_entry(driver.entry, "loop_exact" if exact else "loop_ode", ENTRY, **names)
+    name = "loop_exact" if exact else "loop_ode"
+    return compiled_entry(driver.entry, name, driver.ENTRY, **names)
 
 
 def label_of(structure: Structure) -> str:

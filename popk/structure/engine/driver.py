@@ -100,14 +100,13 @@ give_dose: Any
 change_rate: Any
 begin_turn: Any
 end_turn: Any
-march: Any
 
 
 _INT, _REALS, _INTS = types.int64, types.CPointer(types.float64), types.CPointer(types.int64)  # type: ignore[no-untyped-call]
 # The loop as a C function: see `entry`.
 ENTRY = types.void(
     _INTS, _INT, _REALS, _INT, _INTS, _INT, _INTS, _INT, _REALS, _INT, _INT, _INTS, _INTS,
-    _INTS, _INT, _INTS, _INTS, _REALS, _REALS, _INT, _REALS, _INT, _INT, _INTS,
+    _REALS, _INT, _REALS, _INT, _INT, _INTS,
 )  # fmt: skip
 
 
@@ -116,12 +115,11 @@ def call_entry(
     rounds: Any, starts: Any, operations: Any, vectors: Any, value: Any, gradient: Any,
     with_gradient: bool, failed: Any,
 ) -> None:  # fmt: skip
-    """`solve_tasks` through its C function."""
+    """`solve_tasks` through its C function; without a script."""
     entry(
         pointer(description), len(description), pointer(theta), len(theta), pointer(tasks),
         len(tasks), pointer(first), len(first), pointer(numbers), len(numbers), numbers.shape[1],
-        pointer(codes), pointer(traits), pointer(rounds), len(rounds), pointer(starts),
-        pointer(operations), pointer(vectors), pointer(value), len(value), pointer(gradient),
+        pointer(codes), pointer(traits), pointer(value), len(value), pointer(gradient),
         len(gradient), int(with_gradient), pointer(failed),
     )  # fmt: skip
 
@@ -129,7 +127,6 @@ def call_entry(
 def entry(
     description: Any, n_description: int, theta: Any, n_rows: int, tasks: Any, n_tasks: int,
     first: Any, n_first: int, numbers: Any, n_numbers: int, width: int, codes: Any, traits: Any,
-    rounds: Any, n_rounds: int, starts: Any, operations: Any, vectors: Any,
     value: Any, n_outputs: int, gradient: Any, n_slopes: int, with_gradient: int, failed: Any,
 ) -> None:  # fmt: skip
     """`solve_tasks` from pointers and sizes."""
@@ -139,8 +136,8 @@ def entry(
         known, carray(theta, (n_rows, parameters)), carray(tasks, (n_tasks, N_TASK)),
         carray(first, (n_first,)), carray(numbers, (n_numbers, width)),
         carray(codes, (n_numbers, codes_width(width))), carray(traits, (4,)),
-        (rounds, n_rounds, starts, operations, vectors), carray(value, (n_outputs,)),
-        carray(gradient, (n_slopes, parameters)), with_gradient == 1, carray(failed, (n_tasks,)),
+        carray(value, (n_outputs,)), carray(gradient, (n_slopes, parameters)), with_gradient == 1,
+        carray(failed, (n_tasks,)),
     )  # fmt: skip
 
 
@@ -152,9 +149,9 @@ def codes_width(width: int) -> int:
 
 def solve_tasks(
     description: Any, theta: Any, tasks: Any, first: Any, numbers: Any, codes: Any, traits: Any,
-    script: Any, value: Any, gradient: Any, with_gradient: bool, failed: Any,
+    value: Any, gradient: Any, with_gradient: bool, failed: Any,
 ) -> None:  # fmt: skip
-    """Solve every task and write its outputs and their gradient.
+    """Solve the tasks one by one and write their outputs and their gradient.
 
     Parameters
     ----------
@@ -164,10 +161,6 @@ def solve_tasks(
         Parameters, (n_rows, n_parameters).
     tasks, first, numbers, codes, traits
         See `popk.structure.engine.prepare.Schedule`.
-    script
-        Pointer to the rounds and their number, and pointers to what
-        `popk.structure.engine.scripts.scripts` returns. Without rounds the tasks are solved one by
-        one.
     value, gradient
         To be filled: (n_outputs), (n_slopes, n_parameters). Outputs of a task that fails are left
         as they are.
@@ -209,11 +202,7 @@ def solve_tasks(
         pointer(value), pointer(gradient), pointer(failed), pointer(old), pointer(rates),
         pointer(start), pointer(through), pointer(kept), pointer(kept_old), pointer(scratch),
     )  # fmt: skip
-    rounds, n_rounds, starts, operations, vectors = script
-    if n_rounds > 0:
-        march(lanes, (starts, operations, vectors), rounds, n_rounds)
-    else:
-        run(lanes, (first, numbers, codes, theta), atoms, capacity, len(tasks))
+    run(lanes, (first, numbers, codes, theta), atoms, capacity, len(tasks))
     # The arrays behind the pointers must live until here.
     b[0] = integers[0] + reals[0] + old[0] + rates[0] + kept_old[0] + start[0] + kept[0]
     b[0] += through[0] + scratch[0] + atoms[0][0, 0] + columns[0] + parts[0]

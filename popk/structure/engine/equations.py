@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from popk.structure.base import Structure
 from popk.structure.engine.vector import Dual, Memory, W
@@ -97,6 +97,15 @@ def common_sizes(equations: Equations) -> dict[str, int]:
     }  # fmt: skip
 
 
+class Output(NamedTuple):
+    """An output, and its derivatives by amounts, by parameters at held amounts, and in all."""
+
+    value: Any
+    by_amount: list[Any]
+    direct: list[Any]
+    total: list[Any]
+
+
 class Reading:
     """The traced parts that need no solver: the outputs, and the field at the amounts.
 
@@ -110,11 +119,11 @@ class Reading:
         names = equations.structure.compartments
         self._plain = [name in equations.structure.deviations for name in names]
 
-    def _amounts(self, b: Memory) -> tuple[list[Any], list[Any]]:
+    def amounts(self, b: Memory, given: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Amounts as they read, and 1 where they have a slope, else 0."""
         amounts, weights = [], []
         floor = b[self.buffer.places["FLOOR"]]
-        for a, plain in zip(self.buffer.read(b, "A"), self._plain, strict=True):
+        for a, plain in zip(given, self._plain, strict=True):
             noise = where_positive(abs(a), where_positive(floor - a, 1.0, -1.0), -1.0)
             amounts.append(a if plain else where_positive(noise, floor, a))
             weights.append(1.0 if plain else where_positive(noise, 0.0, 1.0))
@@ -122,32 +131,34 @@ class Reading:
 
     def read(self, b: Memory) -> None:
         """Outputs."""
-        amounts, _ = self._amounts(b)
+        amounts, _ = self.amounts(b, self.buffer.read(b, "A"))
         t, p = b[self.buffer.places["T"]], self.buffer.read(b, "P")
         self.buffer.write(b, "OUT", self.equations.read(t, amounts, p))
 
-    def read_with_gradient(self, b: Memory) -> None:
-        """Outputs and their derivatives.
-
-        By amounts (OUT_A), by parameters at held amounts (OUT_P) and in all, within a segment
-        (OUT_G).
-        """
+    def found(self, b: Memory, given: Sequence[Any], slopes: Sequence[Any]) -> list[Output]:
+        """Outputs and their derivatives, from amounts and theirs (n * m)."""
         n, m = self.equations.n, self.equations.m
-        amounts, weights = self._amounts(b)
+        amounts, weights = self.amounts(b, given)
         t, p = b[self.buffer.places["T"]], self.buffer.read(b, "P")
-        slopes = self.buffer.read(b, "S")
-        found = self.equations.jacobian(self.equations.read, t, amounts, p)
-        for o, dual in enumerate(found):
-            self.buffer.write(b, "OUT", [dual.value], o)
+        outputs = []
+        for dual in self.equations.jacobian(self.equations.read, t, amounts, p):
             by_amount = [dual.slopes.get(i, 0.0) * weights[i] for i in range(n)]
             direct = [dual.slopes.get(n + k, 0.0) for k in range(m)]
-            self.buffer.write(b, "OUT_A", by_amount, o * n)
-            self.buffer.write(b, "OUT_P", direct, o * m)
-            for k in range(m):
-                total = direct[k]
-                for i in set(range(n)) & set(dual.slopes):
-                    total = slopes[i * m + k] * by_amount[i] + total
-                self.buffer.write(b, "OUT_G", [total], o * m + k)
+            total = list(direct)
+            for i in set(range(n)) & set(dual.slopes):
+                total = [slopes[i * m + k] * by_amount[i] + total[k] for k in range(m)]
+            outputs.append(Output(dual.value, by_amount, direct, total))
+        return outputs
+
+    def read_with_gradient(self, b: Memory) -> None:
+        """Outputs (OUT) and their derivatives (OUT_A, OUT_P, OUT_G); see `Output`."""
+        n, m = self.equations.n, self.equations.m
+        given, slopes = self.buffer.read(b, "A"), self.buffer.read(b, "S")
+        for o, output in enumerate(self.found(b, given, slopes)):
+            self.buffer.write(b, "OUT", [output.value], o)
+            self.buffer.write(b, "OUT_A", output.by_amount, o * n)
+            self.buffer.write(b, "OUT_P", output.direct, o * m)
+            self.buffer.write(b, "OUT_G", output.total, o * m)
 
     def field(self, b: Memory) -> None:
         """Rates of change at the amounts, without infusions."""

@@ -22,8 +22,7 @@ from popk.structure.engine.mammillary import (
     infusion,
     node_sets,
 )
-from popk.structure.engine.vector import Memory, W
-from popk.structure.functions import where_positive
+from popk.structure.engine.vector import Memory
 
 
 class ExactStep:
@@ -76,7 +75,6 @@ class ExactStep:
             "jump_infusions": self.jump_infusions,
             "jump_sum": self.jump_sum,
             "double": self.double,
-            "take": self.take,
             "read": reading.read,
             "read_with_gradient": reading.read_with_gradient,
             "field": reading.field,
@@ -222,14 +220,6 @@ class ExactStep:
         run = boluses(self.linear, s, p, **self._regimen(b))
         each = infusion(self.linear, s, p, duration=b[self.buffer.places["LASTING"]])
         self._store(b, Product(run, each), s, p)
-
-    def take(self, b: Memory) -> None:
-        """Add DELTA and DELTA_S in the lanes that jump."""
-        jumping = sum(self.buffer.read(b, "TO_JUMP"), start=b[self.buffer.places["TO_JUMP"]] * 0.0)
-        for name, change in (("A", "DELTA"), ("S", "DELTA_S")):
-            for i, delta in enumerate(self.buffer.read(b, change)):
-                place = self.buffer.places[name] + i * W
-                b[place] = b[place] + where_positive(jumping, delta, 0.0)
 
     def jump_sum(self, b: Memory) -> None:
         """The same from SUM, for runs over which little decays."""

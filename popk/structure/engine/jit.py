@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
 
 import numba
 
-from popk.structure.engine.vector import Memory, traced
+from popk.structure.engine.tables import traced_on_tables
+from popk.structure.engine.vector import traced
 
 _njit: Any = numba.njit  # its hints do not know all it takes
 _OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
@@ -76,17 +78,19 @@ def specialise(template: Callable[..., Any], name: str, **bindings: Any) -> Call
     )
 
 
-def compiled_part(code: Callable[[Memory], None], name: str) -> Any:
+def compiled_part(code: Callable[..., None], name: str) -> Any:
     """Compile what `popk.structure.engine.vector.traced` traces, cached between processes.
 
-    Returns an object with the ``address`` of a C function of a pointer to doubles; it must live as
-    long as the address is used.
+    Returns an object with the ``address`` of a C function of a pointer to doubles, or of three
+    where ``code`` takes as many `Memory`; it must live as long as the address is used.
     """
-    copy = _copy(_part, {"traced_code": traced(code)}, f"{name}_{source_hash()}")
+    many = len(signature(code).parameters)
+    template, trace = (_part, traced) if many == 1 else (_part_on_tables, traced_on_tables)
+    copy = _copy(template, {"traced_code": trace(code)}, f"{name}_{source_hash()}")
     copy.__qualname__ = copy.__name__
     copy.__module__ = __name__
-    signature = numba.void(numba.types.CPointer(numba.float64))  # type: ignore[no-untyped-call]
-    return numba.cfunc(signature, cache=True, **_OPTIONS)(copy)
+    pointer: Any = numba.types.CPointer(numba.float64)  # type: ignore[no-untyped-call]
+    return numba.cfunc(numba.void(*[pointer] * many), cache=True, **_OPTIONS)(copy)
 
 
 def allocating[F: Callable[..., Any]](template: F, **bindings: Any) -> F:
@@ -110,3 +114,7 @@ traced_code: Any  # bound by `compiled_part`
 
 def _part(b: Any) -> None:
     traced_code(b)
+
+
+def _part_on_tables(b: Any, first: Any, second: Any) -> None:
+    traced_code(b, first, second)

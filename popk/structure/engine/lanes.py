@@ -19,10 +19,8 @@ N_TASK = 5
 # What a lane waits for (STATUS).
 SCAN, FLOW, JUMPING, READING, IDLE = range(5)
 # A lane's integers and reals. STALE: 1 when the amounts changed at once, 2 when parameters did.
-# VALUE_AT, SLOPE_AT: where lanes in lockstep write next.
 STATUS, TASK, EVENT, LAST, ACTIVE, STEPS, BUDGET, TURNS, ROWS, STALE, HOW = range(11)
-VALUE_AT, SLOPE_AT = 11, 12
-N_INTEGERS = 13
+N_INTEGERS = 11
 NOW, TARGET, STEP = range(3)
 N_REALS = 3
 

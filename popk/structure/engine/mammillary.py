@@ -54,9 +54,12 @@ class Spectrum(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a function of the rates acts on: amounts in the compartments, and in the depot."""
+    """What a function of the rates acts on: amounts in the compartments, and in the depot.
 
-    amounts: list[Any]
+    None for nothing at all there.
+    """
+
+    amounts: list[Any] | None
     depot: Any
 
 
@@ -157,21 +160,33 @@ class Mammillary:
         """Amounts by compartment, depot first."""
         return Source(amounts[self.depot :], amounts[0] if self.depot else None)
 
+    def unit_source(self, compartment: int, one: Any) -> Source:
+        """A unit (``one``) in a compartment, depot first, and nothing in the others."""
+        if compartment < self.depot:
+            return Source(None, one)
+        nought = one * 0.0
+        return Source(
+            [one if c == compartment - self.depot else nought for c in range(self.n)], None
+        )
+
     def slopes(self, f: Function, s: Spectrum, p: list[Any], source: Source) -> list[list[Any]]:
         """Derivatives by each parameter of what the function makes of a source that is held.
 
         Returns ``[compartment][parameter]``.
         """
         n, a, size = self.n, self.n, self.size
-        modal = [_dot([s.q[c][j] for c in range(n)], source.amounts) for j in range(n)]
-        absorbed = [s.q[0][j] * (p[2 * n] * source.depot) for j in range(n)] if self.depot else []
+        modal, absorbed = None, None
+        if source.amounts is not None:
+            modal = [_dot([s.q[c][j] for c in range(n)], source.amounts) for j in range(n)]
+        if source.depot is not None:
+            absorbed = [s.q[0][j] * (p[2 * n] * source.depot) for j in range(n)]
         acting = [[self._acting(f, modal, absorbed, i, j) for j in range(n)] for i in range(n)]
         found: list[list[Any]] = [[0.0] * self.n_parameters for _ in range(size)]
         for column, left, right in self._factors(s):
             inner = [-(left[i] * _dot(right, acting[i])) for i in range(n)]
             for c in range(n):
                 found[self.depot + c][column] = _dot(s.p[c], inner)
-        if self.depot:
+        if source.depot is not None:
             column = 2 * n
             found[0][column] = -(source.depot * f(a, a))
             fed = [s.q[0][i] * source.depot * (f(a, i) - p[column] * f(a, a, i)) for i in range(n)]
@@ -179,9 +194,11 @@ class Mammillary:
                 found[1 + c][column] = _dot(s.p[c], fed)
         return found
 
-    def _acting(self, f: Function, modal: list[Any], absorbed: list[Any], i: int, j: int) -> Any:
+    def _acting(self, f: Function, modal: Any, absorbed: Any, i: int, j: int) -> Any:
+        if modal is None:
+            return f(self.n, i, j) * absorbed[j]
         total = f(i, j) * modal[j]
-        return total + f(self.n, i, j) * absorbed[j] if self.depot else total
+        return total if absorbed is None else total + f(self.n, i, j) * absorbed[j]
 
     def _factors(self, s: Spectrum) -> list[tuple[int, list[Any], list[Any]]]:
         """Column, left and right factor of ``q_i^T dM p_j`` for each parameter but KA."""
@@ -195,23 +212,54 @@ class Mammillary:
                 found.append((2 * c, difference, difference))
         return found
 
+    def cancels(self, to: int, origin: int) -> bool:
+        """Whether an entry of `matrix` is a sum in which terms cancel."""
+        if to == origin or to < self.depot:
+            return False
+        return to > self.depot if origin < self.depot else self.n == 3
+
     def matrix(self, f: Function, s: Spectrum, p: list[Any]) -> list[list[Any]]:
         """The function as a matrix on the amounts, ``[to][from]``, no entry negative."""
+        return [
+            [
+                larger(entry, 0.0) if entry is not None and self.cancels(to, origin) else entry
+                for origin, entry in enumerate(row)
+            ]
+            for to, row in enumerate(self.entries(f, s, p))
+        ]
+
+    def entries(self, f: Function, s: Spectrum, p: list[Any]) -> list[list[Any]]:
+        """`matrix` as it is computed: where terms cancel, rounding may go below zero."""
         n, depot, size = self.n, self.depot, self.size
         found: list[list[Any]] = [[None] * size for _ in range(size)]
         for c in range(n):
             for origin in range(n):
-                if c == origin or n == 3:
+                if c == origin:
                     entry = _dot([s.p[c][i] * f(i) for i in range(n)], s.q[origin])
-                    found[depot + c][depot + origin] = entry if c == origin else larger(entry, 0.0)
+                    found[depot + c][depot + origin] = entry
+                elif n == 3:
+                    found[depot + c][depot + origin] = self._exchanged(f, s, c, origin)
                 else:  # two compartments: the entry is -M[c][origin] times the difference
                     found[depot + c][depot + origin] = s.exchange[origin] * f(0, 1)
             if depot:
                 fed = _dot(s.p[c], [s.q[0][i] * f(n, i) for i in range(n)]) * p[2 * n]
-                found[1 + c][0] = fed if c == 0 else larger(fed, 0.0)
+                found[1 + c][0] = fed
         if depot:
             found[0][0] = f(n)
         return found
+
+    def _exchanged(self, f: Function, s: Spectrum, to: int, origin: int) -> Any:
+        """An entry of three compartments off the diagonal.
+
+        The products p q sum to 0: only differences to the slowest mode count, of which those of a
+        dose just given are exactly 0.
+        """
+        slowest = self.n - 1
+        terms = [
+            s.p[to][i] * s.q[origin][i] * (s.rates[slowest] - s.rates[i]) * f(i, slowest)
+            for i in range(slowest)
+        ]
+        return terms[0] + terms[1]
 
 
 def history(
@@ -294,6 +342,21 @@ def node_sets(n: int, *, absorption: bool, gradient: bool) -> list[tuple[int, ..
             found += [(n, n), *((i, n, n) for i in modes)]
             found += [(i, j, n) for i in modes for j in range(i, n)]
     return found
+
+
+def disposition_nodes(n: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Nodes for amounts, and all nodes, of a function that acts on n compartments."""
+    found: list[tuple[int, ...]] = [(i,) for i in range(n)]
+    found += [(i, n - 1) for i in range(n - 1)]
+    pairs = [(i, j) for i in range(n) for j in range(i, n)]
+    return found, [*found, *(pair for pair in pairs if pair not in found)]
+
+
+def absorption_nodes(n: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """The same of a function that acts on the depot."""
+    found: list[tuple[int, ...]] = [(n,), *((i, n) for i in range(n))]
+    more: list[tuple[int, ...]] = [(n, n), *((i, n, n) for i in range(n))]
+    return found, [*found, *more, *((i, j, n) for i in range(n) for j in range(i, n))]
 
 
 def _dot(x: list[Any], y: list[Any]) -> Any:

@@ -181,10 +181,6 @@ def give_up(lanes: Any, w: int) -> None:
     lanes.integers[place + STATUS] = SCAN
 
 
-def march(lanes: Any, script: Any, rounds: Any, n_rounds: int) -> None:
-    """Only closed forms have scripts."""
-
-
 def begin_turn(lanes: Any, w: int, e: int) -> None:
     """Start a period whose start the end shall equal: the first guess is an empty body."""
     plan, b, place = lanes.plan, lanes.b, w * N_INTEGERS

@@ -20,7 +20,7 @@ EXACT_PARTS = (
     *COMMON_PARTS,
     "setup", "flow", "flow_infusing", "gradient", "gradient_infusing", "maps", "jump",
     "jump_boluses", "boluses_only", "jump_infusion", "infusion_only", "jump_infusions", "jump_sum",
-    "double", "take",
+    "double",
 )  # fmt: skip
 ODE_PARTS = (
     *COMMON_PARTS,
@@ -31,12 +31,29 @@ DO_READ, DO_READ_WITH_GRADIENT, DO_FIELD = range(3)
 (
     DO_SETUP, DO_FLOW, DO_FLOW_INFUSING, DO_GRADIENT, DO_GRADIENT_INFUSING, DO_MAPS, DO_JUMP,
     DO_JUMP_BOLUSES, DO_BOLUSES_ONLY, DO_JUMP_INFUSION, DO_INFUSION_ONLY, DO_JUMP_INFUSIONS,
-    DO_JUMP_SUM, DO_DOUBLE, DO_TAKE,
-) = range(3, 18)  # fmt: skip
+    DO_JUMP_SUM, DO_DOUBLE,
+) = range(3, 17)  # fmt: skip
 (
     DO_REFRESH, DO_REFRESH_SENSITIVITIES, DO_REFRESH_MAPS, DO_ATTEMPT, DO_ATTEMPT_SENSITIVITIES,
     DO_ATTEMPT_MAPS, DO_ACCEPT, DO_ACCEPT_SENSITIVITIES, DO_ACCEPT_MAPS,
 ) = range(3, 12)  # fmt: skip
+# Those of linear structures in lockstep (`popk.structure.engine.superposition`); so many for each
+# compartment that may be dosed, and so many for each output, follow.
+TABLE_PARTS = (
+    "setup", "decay", "decay_only", "infusing", "advance", "advance_only", "advance_absorbed",
+    "advance_absorbed_only", "run_of_boluses", "one_infusion", "run_of_infusions", "run_of_any",
+    "summed_run", "double",
+)  # fmt: skip
+(
+    SET_UP, DECAY, DECAY_ONLY, INFUSING, ADVANCE, ADVANCE_ONLY, ADVANCE_ABSORBED,
+    ADVANCE_ABSORBED_ONLY, RUN_OF_BOLUSES, ONE_INFUSION_OF, RUN_OF_INFUSIONS, RUN_OF_ANY,
+    SUMMED_RUN, DOUBLE, DO_SOURCES,
+) = range(15)  # fmt: skip
+# PROJECT for all compartments, and for the central one alone; the odd one is without derivatives.
+PROJECT, RESPOND, RESPOND_ONLY, PROJECT_CENTRAL = range(4)
+N_PARTS_OF_SOURCE = 4
+# With derivatives and without: from amounts, then from the table of each dosed compartment.
+N_PARTS_OF_LOOK = 2
 
 
 class Plan(NamedTuple):
@@ -44,7 +61,9 @@ class Plan(NamedTuple):
 
     ``n`` compartments, ``m`` parameters of the equations, ``m_all`` with those of doses, ``exact``
     and ``dynamic`` 0 or 1, ``order`` of the ODE solver's error estimate, ``n_rates`` modes of a
-    closed form and ``ka``, KA's column, or -1, ``sum_size`` entries of its sums; then places.
+    closed form and ``ka``, KA's column, or -1, ``sum_size`` entries of its sums; ``table`` entries
+    of the tables of `popk.structure.engine.superposition`, ``n_disposition`` of them without the
+    depot's; then places.
     """
 
     n: int
@@ -56,6 +75,8 @@ class Plan(NamedTuple):
     n_rates: int
     ka: int
     sum_size: int
+    table: int
+    n_disposition: int
     size_of_buffer: int
     p: int
     t: int
@@ -85,6 +106,14 @@ class Plan(NamedTuple):
     k: int
     error: int
     out_g: int
+    chosen: int
+    to: int
+    by: int
+    slopes_to: int
+    slopes_by: int
+    spare: int
+    responses: int
+    slots: int
 
 
 N_PLAN = len(Plan._fields)
@@ -96,7 +125,8 @@ def plan_of(d: Any) -> Plan:
     return Plan(
         d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13],
         d[14], d[15], d[16], d[17], d[18], d[19], d[20], d[21], d[22], d[23], d[24], d[25], d[26],
-        d[27], d[28], d[29], d[30], d[31], d[32], d[33], d[34], d[35], d[36], d[37],
+        d[27], d[28], d[29], d[30], d[31], d[32], d[33], d[34], d[35], d[36], d[37], d[38], d[39],
+        d[40], d[41], d[42], d[43], d[44], d[45], d[46], d[47],
     )  # fmt: skip
 
 

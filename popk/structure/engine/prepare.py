@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from popk.structure.base import Structure
 from popk.structure.engine.compiled import is_dynamic
 from popk.structure.engine.jit import specialise
+from popk.structure.engine.lockstep import packed
 from popk.structure.engine.schedule import (
     MOST_OVERLAPPING,
     N_CODES,
@@ -88,6 +89,11 @@ class Schedule:
         """What the compiled solver takes after the tasks."""
         return self.first, self.numbers, self.codes, self.traits
 
+    @cached_property
+    def record(self) -> Integers:
+        """What the compiled solver takes in lockstep."""
+        return packed(self.tasks, self.rounds, self.script)
+
     @property
     def script(self) -> tuple[Any, ...]:
         """What it takes then, after the rounds."""
@@ -127,9 +133,7 @@ def prepare(structure: Structure, events: Events) -> Schedule:
     numbers, codes = np.ascontiguousarray(numbers), np.ascontiguousarray(codes, dtype=np.int64)
     together = exact and not is_dynamic(structure) and not traits[0]
     members = side_by_side(first, codes) if together else np.zeros((0, W), np.int64)
-    starts, operations, vectors = scripts(
-        first, numbers, codes, members, len(structure.compartments)
-    )
+    starts, operations, vectors = scripts(first, numbers, codes, members, structure)
     many = n_rows[subject[observed]]
     output_of = np.repeat(np.arange(len(many)), many)
     place = np.arange(len(output_of)) - np.repeat(np.cumsum(many) - many, many)
@@ -144,9 +148,7 @@ def prepare(structure: Structure, events: Events) -> Schedule:
 def scripts_alone(structure: Structure, schedule: Schedule) -> tuple[Any, ...]:
     """Scripts in which every lane holds the same subject, for each subject one."""
     members = np.repeat(np.arange(len(schedule.first) - 1), W).reshape(-1, W)
-    return scripts(
-        schedule.first, schedule.numbers, schedule.codes, members, len(structure.compartments)
-    )
+    return scripts(schedule.first, schedule.numbers, schedule.codes, members, structure)
 
 
 def _capacity(first: Integers, number: Floats, code: Integers) -> Integers:

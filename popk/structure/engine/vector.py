@@ -315,17 +315,18 @@ class Memory:
         self._builder = builder
         self._data = data
 
-    def _address(self, place: int) -> Any:
+    def address(self, place: int) -> Any:
+        """Pointer to the vector at a place."""
         index = ir.Constant(ir.IntType(64), place)
         return self._builder.bitcast(self._builder.gep(self._data, [index]), _VECTOR.as_pointer())
 
     def __getitem__(self, place: int) -> Lanes:
-        vector = self._builder.load(self._address(place), align=8)
+        vector = self._builder.load(self.address(place), align=8)
         return Lanes(self._builder, vector)
 
     def __setitem__(self, place: int, lanes: Lanes | float) -> None:
         value = lanes.value if isinstance(lanes, Lanes) else ir.Constant(_VECTOR, [lanes] * W)
-        self._builder.store(value, self._address(place), align=8)
+        self._builder.store(value, self.address(place), align=8)
 
     def read(self, place: int, size: int) -> list[Lanes]:
         """``size`` entries from a place."""
@@ -346,36 +347,3 @@ def traced(code: Callable[[Memory], None]) -> Callable[..., Any]:
         return types.void(buffer), generate
 
     return cast(Callable[..., Any], intrinsic(signature))
-
-
-def _vectors(builder: Any, arguments: Any) -> tuple[Any, Any]:
-    to, i, origin, j = arguments
-    return (
-        builder.bitcast(builder.gep(to, [i]), _VECTOR.as_pointer()),
-        builder.bitcast(builder.gep(origin, [j]), _VECTOR.as_pointer()),
-    )
-
-
-def _copy_vector(typing_context: Any, to: Any, i: Any, origin: Any, j: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        target, source = _vectors(builder, arguments)
-        builder.store(builder.load(source, align=8), target, align=8)
-        return context.get_dummy_value()
-
-    return types.void(to, types.intp, origin, types.intp), generate
-
-
-def _add_vector(typing_context: Any, to: Any, i: Any, origin: Any, j: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        target, source = _vectors(builder, arguments)
-        total = builder.fadd(builder.load(target, align=8), builder.load(source, align=8))
-        builder.store(total, target, align=8)
-        return context.get_dummy_value()
-
-    return types.void(to, types.intp, origin, types.intp), generate
-
-
-# ``to[i:i + W] = origin[j:j + W]`` and ``to[i:i + W] += origin[j:j + W]`` on pointers to doubles:
-# as one vector, which what reads it next need not wait for.
-copy_vector: Any = intrinsic(_copy_vector)
-add_vector: Any = intrinsic(_add_vector)

@@ -7,7 +7,8 @@ import pytest
 
 from popk.structure import Dosing, FirstOrder, MichaelisMenten, OneCompartment, TwoCompartment
 from popk.structure.engine.compiled import compiled, dose_columns, is_dynamic, label_of
-from popk.structure.engine.plan import plan_of
+from popk.structure.engine.plan import EXACT_PARTS, N_PLAN, ODE_PARTS, plan_of
+from popk.structure.engine.superposition import N_SLOTS
 from popk.structure.engine.vector import W
 
 DOSED = TwoCompartment(FirstOrder(), dosing=Dosing(bioavailability=(2, 1), lag=(1,), rate=(2,)))
@@ -37,7 +38,9 @@ def test_columns_of_the_properties_of_doses():
     assert not is_dynamic(TwoCompartment())
 
 
-@pytest.mark.parametrize("structure", [DOSED, OneCompartment(elimination=MichaelisMenten())])
+@pytest.mark.parametrize(
+    "structure", [DOSED, TwoCompartment(), OneCompartment(elimination=MichaelisMenten())]
+)
 def test_the_description(structure):
     ready = compiled(structure)
     assert ready is compiled(structure)
@@ -47,9 +50,18 @@ def test_the_description(structure):
     assert plan.m_all == len(structure.parameters)
     assert bool(plan.exact) == (structure.closed_form is not None)
     assert bool(plan.dynamic) == is_dynamic(structure)
-    addresses = ready.description[-len(ready.parts) :]
-    assert (addresses != 0).all()
-    assert [part.address for part in ready.parts] == addresses.tolist()
+    start = N_PLAN + 4 * plan.n
+    named = EXACT_PARTS if plan.exact else ODE_PARTS
+    addresses = ready.description[start : start + len(named)]
+    if plan.exact and not plan.dynamic:  # those in lockstep come after another plan
+        rest = ready.description[start + len(named) :]
+        own = plan_of.py_func(rest)
+        assert [own.n, own.m, own.ka] == [plan.n, plan.m, plan.ka]
+        assert own.size_of_buffer >= own.slots + N_SLOTS * own.table * W
+        addresses = np.concatenate([addresses, rest[N_PLAN:]])
+    # An output that follows from several amounts has no parts that read one table alone.
+    assert [part.address if part else 0 for part in ready.parts] == addresses.tolist()
+    assert np.count_nonzero(addresses) >= len(named)
     places = [plan.p, plan.t, plan.a, plan.r, plan.s, plan.phi, plan.psi]
     sizes = [plan.m, 1, plan.n, plan.n, plan.n * plan.m, plan.n**2, plan.n**2]
     ends = [place + size * W for place, size in zip(places, sizes, strict=True)]

@@ -19,19 +19,24 @@ from popk.structure import (
     ThreeCompartment,
     TwoCompartment,
 )
+from popk.structure.engine.lockstep import shared
 from popk.structure.engine.prepare import prepare
 from popk.structure.engine.scripts import (
     ABOUT,
-    DOSE,
-    EMPTY,
-    INFUSE,
-    LEAP,
+    ADD,
+    FIND_DECAY,
+    FIND_INFUSION,
     LOOK,
     OPERATION,
     PASS,
+    SLOT,
+    START,
+    WHERE,
     side_by_side,
 )
+from popk.structure.engine.superposition import N_SLOTS
 from popk.structure.engine.vector import W
+from popk.structure.solve import FEWEST_OUTPUTS
 
 ORAL = TwoCompartment(FirstOrder())
 STRUCTURES = [
@@ -135,16 +140,66 @@ def test_what_a_script_says():
     second = [dose(0, over=1), *observe(28), dose(28, over=1), *observe(56, 60)]
     schedule = prepare(TwoCompartment(), events(first, second))
     assert schedule.starts.tolist() == [0, len(schedule.operations)]
-    told = [tuple(row) for row in schedule.operations[:, [OPERATION, ABOUT]].tolist()]
-    both = 0b11
-    cycle = [(PASS, 0), (LEAP, both), (PASS, 0), (LOOK, both)]
-    start = [(EMPTY, both), (INFUSE, 0), (INFUSE, 1)]
-    ends = [(PASS, 0), (LOOK, 0b10 if schedule.rounds[0, 2] == 1 else 0b01)]
-    assert told[:3] == start
-    assert [kind for kind, _ in told if kind == LEAP] == [LEAP, LEAP]
-    assert DOSE not in [kind for kind, _ in told]
-    assert told[-2:] == ends
-    assert told[-2 - len(cycle) : -2] == cycle
+    told = [tuple(row) for row in schedule.operations[:, [OPERATION, ABOUT, SLOT]].tolist()]
+    start = [(START, 0, 1), (FIND_INFUSION, 0, 0), (ADD, 0, 0)]  # at the end of the first
+    rest = [(FIND_DECAY, 0, 1), (PASS, 0, 1), (LOOK, 0, 0)]
+    # After 1 d the second infusion has ended, which is as long as the first; then 27 d as before.
+    again = [(FIND_DECAY, 0, 2), (PASS, 0, 2), (ADD, 0, 0), (PASS, 0, 1), *rest[2:]]
+    last = [(FIND_DECAY, 0, 3), (PASS, 0, 3), *rest[2:]]
+    assert told == start + rest + again + last
+    chosen = schedule.vectors[schedule.operations[-1, WHERE] + W :][:W]
+    assert chosen[schedule.rounds[0, 1:] == 1] == 1
+    assert np.sum(chosen) == 1
+
+
+def test_steps_that_only_rounding_tells_apart_are_found_once():
+    """And the last one makes good for what was left out: rounding does not add up."""
+    times = [0.02 + 0.1 * k for k in range(400)]
+    table = events([dose(0, every=0.1, times=400), *observe(*times)])
+    schedule = prepare(ORAL, table)
+    steps = np.diff(sorted([*times, *(0.1 * k for k in range(400))]))
+    assert len(set(steps.tolist())) > 12
+    found = np.sum(schedule.operations[:, OPERATION] == FIND_DECAY)
+    assert 2 <= found <= 6
+    assert_same(*both_ways(ORAL, table, parameters(ORAL, 1)))
+
+
+def test_more_steps_than_are_kept():
+    """Each step comes back after more others than there are slots."""
+    gaps = [*(0.1 * k + 0.3 for k in range(2 * N_SLOTS))] * 2
+    table = events([dose(0), *observe(*np.cumsum(gaps).tolist())])
+    schedule = prepare(ORAL, table)
+    assert np.sum(schedule.operations[:, OPERATION] == FIND_DECAY) == len(gaps)
+    assert schedule.operations[:, SLOT].max() == N_SLOTS - 1
+    assert_same(*both_ways(ORAL, table, parameters(ORAL, 1)))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: type(s).__name__)
+def test_doses_into_every_compartment(structure):
+    n, _ = structure.closed_form
+    size = n + ("KA" in structure.names)
+    subjects = [
+        in_order(
+            *(dose(k + c, 10 * (c + 1), over=(k + c) % 2, into=c) for c in range(size)),
+            *observe(*range(1, 9)),
+        )
+        for k in range(W + 2)
+    ]
+    theta = parameters(structure, len(subjects))
+    assert_same(*both_ways(structure, events(*subjects), theta))
+    found, expected = both_ways(structure, events(*subjects), theta, with_gradient=False)
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-11)
+
+
+def test_threads_share_the_rounds():
+    table = events(*([dose(k), *observe(*range(2, 90))] for k in range(W + 1)))
+    one, two = (Solver(ORAL, table, threads=n) for n in (1, 2))
+    draws = 2 * FEWEST_OUTPUTS // one.schedule.n_outputs + 1
+    theta = np.stack([parameters(ORAL, W + 1, seed) for seed in range(draws)])
+    np.testing.assert_array_equal(one.ensemble(theta).value, two.ensemble(theta).value)
+    parts = shared(one.schedule.record, 2)
+    assert [part[0] for part in parts] == [1, 1]
+    assert len({part[2] for part in parts}) == 2
 
 
 def test_subjects_with_the_same_pattern_are_put_together():
