@@ -14,7 +14,7 @@ from popk.dataset import Dataset, read_dataset
 from popk.demo.summary import summarise
 from popk.diagnostics import verdict_of
 from popk.individual import Trough, decide, individualise
-from popk.inference import NUTS, Report, sample, terminal_progress
+from popk.inference import Report, sample, terminal_progress
 from popk.model import PopModel
 from popk.reporting import report
 from popk.storage import save
@@ -28,8 +28,6 @@ SEED = 20261122
 TARGETS = (10.0, 5.0, 2.0)  # mg/L: two studied clinically, one simulated
 PROBABILITY = 0.9
 WEEKS = range(4, 9)
-NIMOTUZUMAB = NUTS(draws=1500, tune=800, target_accept=0.97)
-NATALIZUMAB = NUTS(draws=1600, tune=600, target_accept=0.98)
 
 
 def run(out: Path, console: Console) -> None:
@@ -48,7 +46,7 @@ def run(out: Path, console: Console) -> None:
     console.print(
         "12 patients, 321 concentrations (Rodriguez-Vera et al. 2015); nonlinear clearance."
     )
-    nimotuzumab = _fit("nimotuzumab", _nimotuzumab(), NIMOTUZUMAB, out, console)
+    nimotuzumab = _fit("nimotuzumab", _nimotuzumab(), out, console)
     first = report(
         nimotuzumab,
         path=out / "nimotuzumab" / "report.html",
@@ -60,7 +58,7 @@ def run(out: Path, console: Console) -> None:
         "80 patients, SYNTHETIC: simulated from the published model (van den Berg et al. 2025), "
         "because no public individual natalizumab data exist."
     )
-    fit = _fit("natalizumab", _natalizumab("cohort.csv"), NATALIZUMAB, out, console)
+    fit = _fit("natalizumab", _natalizumab("cohort.csv"), out, console)
     advice = _individualise(fit, _natalizumab("new_patients.csv"), "200 new patients", console)
     cohort = _individualise(fit, None, "the cohort itself", console)
     folder = out / "natalizumab"
@@ -79,10 +77,10 @@ def run(out: Path, console: Console) -> None:
     console.print(f"All of it took {time.perf_counter() - began:.0f} s.")
 
 
-def _fit(name: str, dataset: Dataset, method: NUTS, out: Path, console: Console) -> xr.DataTree:
+def _fit(name: str, dataset: Dataset, out: Path, console: Console) -> xr.DataTree:
     model: PopModel = import_module(f"popk.models.{name}").model
     with terminal_progress(console) as progress:
-        fit = sample(model, dataset, method, seed=SEED, progress=progress)
+        fit = sample(model, dataset, seed=SEED, progress=progress)
     console.print(str(verdict_of(fit)), highlight=False)
     (out / name).mkdir(exist_ok=True)
     save(fit, out / name / "fit.nc")

@@ -4,12 +4,12 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from arviz_stats import ess, mcse
 from popk.models import natalizumab
 
 from popk.dataset import read_dataset
-from popk.demo.run import NATALIZUMAB
 from popk.diagnostics import verdict_of
-from popk.inference import sample
+from popk.inference import NUTS, Marginal, sample
 
 # The generator's values (popk/demo/data/natalizumab/SOURCE.md); SDs of logarithms from the CVs.
 TRUE = {
@@ -28,13 +28,29 @@ TRUE = {
 }
 
 
-@pytest.mark.slow
-def test_every_true_value_is_within_three_posterior_sds():
+METHODS = {
+    "Marginal": Marginal(),
+    "NUTS": NUTS(draws=1600, tune=600, target_accept=0.98),
+}
+NAMES = sorted(TRUE)
+
+
+@pytest.fixture(scope="module")
+def fits():
     data = read_dataset(
         files("popk.demo") / "data" / "natalizumab" / "cohort.csv",
         units={"time": "d", "amount": "mg", "concentration": "mg/L", "WT": "kg"},
     )
-    fit = sample(natalizumab.model, data, NATALIZUMAB, seed=1, progress=False)
+    return {
+        name: sample(natalizumab.model, data, method, seed=1, progress=False)
+        for name, method in METHODS.items()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_every_true_value_is_within_three_posterior_sds(fits, name):
+    fit = fits[name]
     verdict = verdict_of(fit)
     assert verdict.converged, str(verdict)
     posterior = fit["posterior"].to_dataset()
@@ -46,3 +62,28 @@ def test_every_true_value_is_within_three_posterior_sds():
     assert max(distance.values()) < 3, distance
     # The data said something: clearance is known far better than before them.
     assert float(posterior["CL"].std()) < 0.3 * float(fit["prior"]["CL"].std())
+
+
+@pytest.mark.slow
+def test_both_methods_find_the_same_posterior(fits):
+    marginal, nuts = (fits[name]["posterior"].to_dataset() for name in METHODS)
+    assert "instead" not in fits["Marginal"]["sample_stats"].attrs
+    for name in NAMES:
+        apart = float(marginal[name].mean() - nuts[name].mean())
+        error = float(np.hypot(mcse(marginal[name]), mcse(nuts[name])))
+        assert abs(apart) < 4 * error, name
+        ratio = float(marginal[name].std() / nuts[name].std())
+        assert abs(np.log(ratio)) < 0.10, (name, ratio)
+    least = min(float(ess(marginal[name])) for name in NAMES)
+    assert least > 1_000
+
+
+@pytest.mark.slow
+def test_both_methods_find_the_same_random_effects(fits):
+    marginal, nuts = (fits[name]["posterior"]["eta"] for name in METHODS)
+    spread = nuts.std(("chain", "draw"))
+    error = np.hypot(mcse(marginal), mcse(nuts))
+    apart = (marginal.mean(("chain", "draw")) - nuts.mean(("chain", "draw"))) / error
+    assert float(np.abs(apart).max()) < 5  # of 240
+    ratio = marginal.std(("chain", "draw")) / spread
+    assert float(np.abs(np.log(ratio)).max()) < 0.15

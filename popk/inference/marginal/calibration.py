@@ -28,10 +28,12 @@ type Ints = NDArray[np.int64]
 
 _FEWEST_POINTS = 100
 _PER_COEFFICIENT = 4  # points
-_TIMES = 4  # as many nodes in each of two precise integrals
+_TIMES = 4  # as many nodes in each of two precise integrals, at least
 _LEAST_NODES = 64
+_MOST_NODES = 1024
+_WORK = 20_000  # nodes of all patients together that cost little where equations are in closed form
 _ENOUGH = 0.04  # variance that may be left
-_ROUNDS = 3  # of giving more nodes to the patients who need them
+_ROUNDS = 5  # of giving more nodes to the patients who need them
 _CHANCE = 6.0  # median deviations, about four standard ones
 _LEAST_TOLERANCE = 0.5
 _STAGE = 8_000
@@ -96,7 +98,10 @@ def points_needed(d: int) -> int:
 
 def _precise_nodes(cohort: Cohort) -> Ints:
     """Nodes of each patient's precise integral."""
-    return np.maximum(_TIMES * cohort.few, _LEAST_NODES)
+    least = _LEAST_NODES
+    if not cohort.is_costly:
+        least = int(2 ** np.floor(np.log2(max(_WORK // len(cohort.few), least))))
+    return np.minimum(np.maximum(_TIMES * cohort.few, least), _MOST_NODES)
 
 
 def calibrated(cohort: Cohort, x: Floats) -> Correction:

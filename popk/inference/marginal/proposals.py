@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from popk.inference.marginal.adapt import Adapted
-from popk.inference.marginal.cohort import Cohort, Marginals
+from popk.inference.marginal.cohort import Cohort
+from popk.inference.marginal.integrals import Marginals
 from popk.inference.progress import Progress
 from popk.inference.runs.store import Store
 
