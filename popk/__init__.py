@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from popk.comparison import averaged, compare, comparison_frame, loo
     from popk.dataset import DataError, Dataset, read_dataset
     from popk.diagnostics import PriorCheck, Verdict, check_priors, flip_flop, verdict_of
     from popk.errors import PopkError
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
 # PyMC and Numba take seconds to import: every name is loaded when it is first used.
 _HOMES = {
     "popk.graph": ("build",),
+    "popk.comparison": ("averaged", "compare", "comparison_frame", "loo"),
     "popk.dataset": ("DataError", "Dataset", "read_dataset"),
     "popk.errors": ("PopkError",),
     "popk.diagnostics": ("PriorCheck", "Verdict", "check_priors", "flip_flop", "verdict_of"),
@@ -287,8 +289,11 @@ __all__ = [
     "Verdict",
     "Wagner",
     "ZeroOrder",
+    "averaged",
     "build",
     "check_priors",
+    "compare",
+    "comparison_frame",
     "decide",
     "flattened",
     "flip_flop",
@@ -298,6 +303,7 @@ __all__ = [
     "from_omega",
     "individualise",
     "load",
+    "loo",
     "predict",
     "prior_predictive",
     "read_dataset",

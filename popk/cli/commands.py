@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from popk.cli.compared import compare
 from popk.cli.conversion import import_nonmem
-from popk.cli.fitted import FIT, finish, refuse_used, resume
+from popk.cli.fitted import FIT, finish, fit_file, refuse_used, resume
 from popk.cli.models import find_model, list_models
 from popk.cli.options import CommandError, Reading, Sampling, parse_weeks, read
 from popk.cli.output import (
@@ -56,6 +57,7 @@ app = App(
     "interval. Research software, not a medical device.",
     suppress_keyboard_interrupt=False,
 )
+app.command(compare)
 app.command(import_nonmem)
 app.command(resume)
 
@@ -251,7 +253,7 @@ def individualise(
         raise CommandError(f"--target is {target:g}; a trough target is above zero.")
     if not 0 < probability < 1:
         raise CommandError(f"--probability is {probability:g}; it lies between 0 and 1, as 0.9.")
-    fitted = load(_fit_file(run))
+    fitted = load(fit_file(run))
     units = json.loads(fitted.attrs["units"])
     # The patients' covariates hold between records as the fit's do, unless --carry says otherwise.
     carry = fitted["data"].attrs.get("carry")
@@ -307,7 +309,7 @@ def report(run: Path, *, out: Path | None = None, title: str | None = None) -> N
     from popk.reporting import report as write
     from popk.storage import load
 
-    fitted = load(_fit_file(run))
+    fitted = load(fit_file(run))
     advice = {path: load(path) for path in sorted(run.glob("advice_*.nc"))}
     for path, tree in advice.items():
         for what in ("model", "data"):
@@ -362,10 +364,3 @@ def _read_for(model: PopModel, data: str, reading: Reading, console: Console) ->
     if dataset.warnings:
         print_plain(console, render(dataset.warnings, Path(data).name))
     return dataset
-
-
-def _fit_file(run: Path) -> Path:
-    path = run / FIT
-    if not path.is_file():
-        raise CommandError(f"{run} holds no fit ({FIT}). Make one with popk fit … --out {run}.")
-    return path

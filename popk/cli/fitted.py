@@ -13,11 +13,19 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.console import Console
 
-__all__ = ["FIT", "finish", "refuse_used", "resume", "write_manifest"]
+__all__ = ["FIT", "finish", "fit_file", "refuse_used", "resume", "write_manifest"]
 
 FIT = "fit.nc"
 """The fit's file in a run's folder."""
 _MANIFEST = "manifest.json"
+
+
+def fit_file(run: Path) -> Path:
+    """The file of a run's fit; there must be one."""
+    path = run / FIT
+    if not path.is_file():
+        raise CommandError(f"{run} holds no fit ({FIT}). Make one with popk fit … --out {run}.")
+    return path
 
 
 def resume(run: Path) -> None:

@@ -67,13 +67,13 @@ def print_prior_check(console: Console, check: PriorCheck) -> None:
     print_plain(console, rest)
 
 
-def print_table(console: Console, table: Table, fitted: xr.DataTree) -> None:
+def print_table(console: Console, table: Table, fitted: xr.DataTree | None = None) -> None:
     """Print a table and its note; the title says so when the fit did not converge."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    converged = bool(json.loads(fitted.attrs["verdict"])["converged"])
+    converged = fitted is None or bool(json.loads(fitted.attrs["verdict"])["converged"])
     title = table.title + ("" if converged else " (not converged: not a final result)")
     colours = {"yes": "green", "no": "dim", "warn": "bold red", "": ""}
     drawn = RichTable(

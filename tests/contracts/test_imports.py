@@ -36,6 +36,7 @@ ORDER = (
     "diagnostics",
     "individual",
     "inference",
+    "comparison",
     "plots",
     "reporting",
     "demo",
