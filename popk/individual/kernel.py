@@ -62,6 +62,7 @@ type Floats = NDArray[np.float64]
 
 _TOLERANCE = 1e-6  # of the log density
 _STEPS = 40
+_SURE = 0.1  # part of the tolerance: so small a step is taken as it is
 _LONGEST = 3.0  # step in z, whose scale is 1: the approximation says little beyond
 _LOG_TWO_PI = float(np.log(2 * np.pi))
 
@@ -254,15 +255,16 @@ def find_modes(
         if not len(active):
             break
         step = _bounded(np.linalg.solve(precision[active], gradient[active][..., None])[..., 0])
-        last = 0.5 * (step * gradient[active]).sum(axis=1) <= tolerance
-        if last.any():
-            ending = active[last]
-            end = z[ending] + damping[ending, None] * step[last]
-            # Where the curvature misleads, a step that promised little may lose much.
-            reached = _value(population, patient, expected, end, ending)
-            lost = reached < value[ending] - tolerance
-            z[ending[~lost]] = end[~lost]
-            last[last] = ~lost
+        promised = 0.5 * (step * gradient[active]).sum(axis=1)
+        last = promised <= tolerance
+        # Where the curvature misleads, a step that promised little may lose much.
+        doubtful = np.flatnonzero(last & (promised > _SURE * tolerance))
+        if len(doubtful):
+            rows = active[doubtful]
+            end = z[rows] + damping[rows, None] * step[doubtful]
+            reached = _value(population, patient, expected, end, rows)
+            last[doubtful] = reached >= value[rows] - tolerance
+        z[active[last]] += damping[active[last], None] * step[last]
         active, step = active[~last], step[~last]
         if not len(active):
             break

@@ -151,10 +151,10 @@ def test_a_signal_while_nutpie_draws_keeps_the_draws(compiled, tmp_path, number,
     sent = []
 
     def send(report):
-        if report.done > 120 and not sent:
+        if report.done > TUNE and not sent:
             sent.append(1)
             # It arrives while the samplers are waited for.
-            threading.Timer(0.03, os.kill, (os.getpid(), number)).start()
+            threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
 
     with pytest.raises(raised), terminable():
         drawn(compiled, n=1, store=folder_store(tmp_path), listen=send)

@@ -49,12 +49,12 @@ type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
 FEWEST_NODES = 16
-_NUMBERS = 240_000  # predictions and parameters at a time: a few MB, worth handing to a thread
+_NUMBERS = 1_000_000  # predictions and parameters at a time: 8 MB, worth handing to a thread
 _STEP = 4e-3  # in a coordinate: below any posterior's width
 NEAR_MODE = 0.5  # promised gain of log density of the last step to a mode: one SD
 CLOSER = 0.01  # of that, where modes are followed
 _CLIMBING = 64  # nodes while modes are sought, where they cost little
-_CORRECTED = 12  # picks of a precise integral
+_CORRECTED = 8  # picks of a precise integral
 SHIFTS = 8  # sets of shared nodes, of which the best is used
 
 

@@ -18,10 +18,10 @@ from popk.inference.marginal.cohort import Cohort
 from popk.inference.marginal.learnt import CLASSES, Learnt
 from popk.inference.marginal.modes import figures_of_modes
 from popk.inference.marginal.proposals import (
-    BATCH,
     LEAST,
     Kept,
     Unsuited,
+    batch_size,
     propose_until,
 )
 from popk.inference.marginal.search import find_modes_of_marginal
@@ -183,7 +183,7 @@ class Marginal:
                 "khat_subject": ("subject", khat_of_subjects(cohort, made.x[flat])),
                 "nodes": ("subject", cohort.nodes),
                 "noise": ((), learnt.adapted.noise),
-                "proposals": ((), BATCH * len(made.counts)),
+                "proposals": ((), batch_size(cohort) * len(made.counts)),
                 "approximated": ((), cohort.n_fast),
             },
             coords={"chain": np.arange(self.chains), "draw": np.arange(self.draws),

@@ -15,20 +15,20 @@ from popk.inference.marginal.integrals import Marginals
 from popk.inference.progress import Progress
 from popk.inference.runs.store import Store
 
-__all__ = ["BATCH", "LEAST", "STAGE", "Kept", "Unsuited", "propose_until"]
+__all__ = ["LEAST", "STAGE", "Kept", "Unsuited", "batch_size", "propose_until"]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
-BATCH = 500
-"""Proposals between reports."""
 STAGE = 10_000
 """The first of the numbers that choose the batches' random numbers."""
 LEAST = 0.01
 """Share of the proposals that is worth keeping, below which they do not do."""
 _SERIES = "proposals"
 _TRUST = 0.6  # in rough weights: their power that the probability follows
-_BEFORE = 20  # batches before that is judged
+_BEFORE = 10_000  # proposals before it is judged whether they do
+_SMALLEST, _LARGEST = 250, 2_000  # batches
+_INTEGRALS = 160_000  # of a batch, patients times proposals: some seconds
 
 
 class Unsuited(Exception):  # noqa: N818 - it leads to another method
@@ -61,6 +61,11 @@ class Kept:
         )
 
 
+def batch_size(cohort: Cohort) -> int:
+    """Proposals between reports: as many as go well side by side, unless patients are many."""
+    return int(np.clip(_INTEGRALS // len(cohort.patients), _SMALLEST, _LARGEST))
+
+
 def propose_until(
     wanted: int,
     cohort: Cohort,
@@ -77,10 +82,11 @@ def propose_until(
     Unsuited
         When fewer than one in a hundred is worth keeping.
     """
+    size = batch_size(cohort)
     parts = [Kept(**chunk) for chunk in store.chunks(_SERIES)]
     pending: list[Kept] = []
     done = sum(len(part.x) for part in parts)
-    made = BATCH * sum(len(part.counts) for part in parts)
+    made = size * sum(len(part.counts) for part in parts)
     if made:
         store.resumed_at({"proposals": made, "kept": done})
     since = time.perf_counter()
@@ -95,10 +101,10 @@ def propose_until(
     try:
         while done < wanted:
             progress("sampling", done, wanted, made=made, ess=_effective([*parts, *pending]))
-            if made > _BEFORE * BATCH and done < LEAST * made:
+            if made > _BEFORE and done < LEAST * made:
                 raise Unsuited(f"Only {done} of {made} independent proposals count.")
-            pending.append(_batch(made // BATCH, cohort, adapted, seed))
-            made += BATCH
+            pending.append(_batch(made // size, cohort, adapted, seed))
+            made += size
             done += len(pending[-1].x)
             if time.perf_counter() - since >= store.seconds:
                 write()
@@ -118,7 +124,8 @@ def _batch(number: int, cohort: Cohort, adapted: Adapted, seed: int) -> Kept:
     rough integrals are too small where the shared nodes fit worst.
     """
     rng = np.random.default_rng([seed, number])
-    x = adapted.proposals.draw(BATCH, rng)
+    size = batch_size(cohort)
+    x = adapted.proposals.draw(size, rng)
     log_density = adapted.proposals.log_density(x)
     rough = cohort.integrate(x, STAGE + 3 * number, smooth=True)
     smooth = cohort.log_posterior(x, rough)
@@ -126,7 +133,7 @@ def _batch(number: int, cohort: Cohort, adapted: Adapted, seed: int) -> Kept:
     if adapted.correction is not None:
         smooth, trust = smooth + adapted.correction.at(x), 1.0
     log_chance = trust * np.minimum(smooth - log_density - adapted.ceiling, 0.0)
-    chosen = np.flatnonzero(np.log(rng.random(BATCH)) < log_chance)
+    chosen = np.flatnonzero(np.log(rng.random(size)) < log_chance)
     x = x[chosen]
     if not len(chosen):
         none = np.empty(0)
