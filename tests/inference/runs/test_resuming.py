@@ -22,7 +22,7 @@ from popk.statistics import IIV, LogNormal
 from popk.storage import StorageError, load
 from popk.structure import MichaelisMenten, OneCompartment
 
-METHOD = Marginal(draws=400, chains=2, round_size=100, cores=1)
+METHOD = Marginal(draws=2500, chains=2, round_size=100, cores=1)
 SEED = 5
 FIT = """
 import sys
@@ -86,7 +86,7 @@ def interrupted(model, data, tmp_path_factory):
     with pytest.raises(StopError):
         sample(
             model, data, METHOD, seed=SEED, run=Run(folder, seconds=0),
-            progress=stop_at("sampling", 501),
+            progress=stop_at("sampling", 2001),
         )  # fmt: skip
     return folder
 
@@ -110,7 +110,7 @@ def test_a_folder_changes_nothing_and_holds_everything(model, data, whole, tmp_p
     assert described["model_hash"] == model.hash
     assert described["data_hash"] == data.fingerprint
     assert described["seed"] == SEED
-    assert described["method"]["draws"] == 400
+    assert described["method"]["draws"] == 2500
     assert described["versions"]["numpy"] == np.__version__
     assert described["environment"]["processors"] >= 1
     assert described["environment"] == json.loads(whole.attrs["environment"])
