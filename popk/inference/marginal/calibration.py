@@ -33,6 +33,8 @@ _LEAST_NODES = 64
 _MOST_NODES = 1024
 _WORK = 20_000  # nodes of all patients together that cost little where equations are in closed form
 _ENOUGH = 0.04  # variance that may be left
+_MUCH = 0.2  # that more nodes alone must have brought it below
+_WIDE_NODES = 256
 _ROUNDS = 5  # of giving more nodes to the patients who need them
 _CHANCE = 6.0  # median deviations, about four standard ones
 _LEAST_TOLERANCE = 0.5
@@ -107,8 +109,18 @@ def _precise_nodes(cohort: Cohort) -> Ints:
 def calibrated(cohort: Cohort, x: Floats) -> Correction:
     """The correction measured at points (S, d) of the posterior.
 
-    Patients for whom it leaves much get more nodes in the smooth integral.
+    Patients for whom it leaves much get more nodes in the smooth integral; those whom that does not
+    help, as their conditional posterior has a second mode, get part of them spread widely.
     """
+    found, own = _measured(cohort, x)
+    if found.error > _MUCH:
+        cohort.widen(np.flatnonzero(own > _ENOUGH / 2), _WIDE_NODES)
+        found, _ = _measured(cohort, x)
+    return found
+
+
+def _measured(cohort: Cohort, x: Floats) -> tuple[Correction, Floats]:
+    """The correction, and each patient's part of what it leaves (n)."""
     each = _precise_nodes(cohort)
     halves = np.stack([cohort.precise(x, turn, each) for turn in (0, 1)])
     centre, scale = x.mean(axis=0), x.std(axis=0)
@@ -119,14 +131,15 @@ def calibrated(cohort: Cohort, x: Floats) -> Correction:
             off = halves - smooth  # (2, S, n)
         usable = np.isfinite(off).all(axis=(0, 2))
         if usable.sum() < _PER_COEFFICIENT:
-            return Correction(*where, np.zeros(1 + 2 * len(centre)), np.inf)
+            nothing = Correction(*where, np.zeros(1 + 2 * len(centre)), np.inf)
+            return nothing, np.zeros(len(each))
         features = _features(x[usable], centre, scale)
         found, error, own = _fitted(features, off[:, usable])
         more = (own > _ENOUGH / len(own)) & (cohort.few < each // 2)
         if turn == _ROUNDS - 1 or error < _ENOUGH or not more.any():
             break
         cohort.few[more] *= 2
-    return Correction(*where, found, error)
+    return Correction(*where, found, error), own
 
 
 def _features(x: Floats, centre: Floats, scale: Floats) -> Floats:

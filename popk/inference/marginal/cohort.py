@@ -100,14 +100,14 @@ class Cohort(Integrals):
                 error = np.std(values - logsumexp(values, axis=0), axis=1)
             guide.shift = int(np.argmin(np.nan_to_num(error, nan=np.inf)))
 
-    def widen(self, which: Ints) -> None:
-        """Spread part of some patients' nodes as widely as the effects themselves are."""
+    def widen(self, which: Ints, fewest: int = _DEFENSIVE_NODES) -> None:
+        """Spread part of some patients' nodes as widely as the effects are; ``fewest`` nodes."""
         for index in which:
             guide = self._guides[index]
             if guide.shape is not None:
                 guide.shape = replace(guide.shape, defensive=True)
                 for nodes in (self.nodes, self.few):
-                    nodes[index] = max(nodes[index], _DEFENSIVE_NODES)
+                    nodes[index] = max(nodes[index], fewest)
 
     def train(self, x: Floats, stage: int, near: Floats) -> None:
         """Fit polynomials to solutions at points (S, d), and keep those that hold ``near`` others.

@@ -320,9 +320,7 @@ class Integrals:
             nodes, log_weight, _ = self._shared(patient, index, draws, modes, guide.shift, each)
         else:
             nodes = propose(draws, patient, modes, each=each, rng=rng, shape=guide.shape)
-            log_weight = tamed(modes, nodes)
-        if exact and not smooth:
-            log_weight = nodes.log_weight
+            log_weight = nodes.log_weight if exact else tamed(modes, nodes)
         many = 1 if exact else guide.picks
         chosen, total = picked(log_weight, many, rng)
         marginal = total - np.log(nodes.log_weight.shape[1])
@@ -355,7 +353,8 @@ class Integrals:
             draws, patient, modes, each=each, rng=np.random.default_rng([self.seed, index, shift]),
             shape=self._guides[index].shape, common=True,
         )  # fmt: skip
-        log_weight = tamed(modes, nodes)
+        exact = patient is self.patients[index]
+        log_weight = nodes.log_weight if exact else tamed(modes, nodes)
         return nodes, log_weight, logsumexp(log_weight, axis=1) - np.log(log_weight.shape[1])
 
     def _precise(
