@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from popk.comparison import averaged, compare, comparison_frame, loo
     from popk.dataset import DataError, Dataset, read_dataset
-    from popk.diagnostics import PriorCheck, Verdict, check_priors, flip_flop, verdict_of
+    from popk.diagnostics import (
+        PriorCheck,
+        Verdict,
+        check_priors,
+        flip_flop,
+        npde,
+        residuals,
+        shrinkage,
+        verdict_of,
+        vpc,
+    )
     from popk.errors import PopkError
     from popk.graph import build
     from popk.individual import Trough, decide, individualise
@@ -120,7 +130,10 @@ _HOMES = {
     "popk.comparison": ("averaged", "compare", "comparison_frame", "loo"),
     "popk.dataset": ("DataError", "Dataset", "read_dataset"),
     "popk.errors": ("PopkError",),
-    "popk.diagnostics": ("PriorCheck", "Verdict", "check_priors", "flip_flop", "verdict_of"),
+    "popk.diagnostics": (
+        "PriorCheck", "Verdict", "check_priors", "flip_flop", "npde", "residuals", "shrinkage",
+        "verdict_of", "vpc",
+    ),
     "popk.individual": ("Trough", "decide", "individualise"),
     "popk.inference": (
         "MAP", "NUTS", "SMC", "VI", "Laplace", "Marginal", "Pathfinder", "Report", "Run", "resume",
@@ -304,14 +317,18 @@ __all__ = [
     "individualise",
     "load",
     "loo",
+    "npde",
     "predict",
     "prior_predictive",
     "read_dataset",
     "report",
+    "residuals",
     "resume",
     "sample",
     "save",
+    "shrinkage",
     "verdict_of",
+    "vpc",
 ]
 
 try:

@@ -3,7 +3,11 @@
 from popk.diagnostics.convergence import Verdict, convergence_table, judge, verdict_of
 from popk.diagnostics.directions import identifiability, weak_directions
 from popk.diagnostics.plausibility import OutputCheck, PriorCheck, check_priors
+from popk.diagnostics.prediction_errors import npde
+from popk.diagnostics.residual_table import residuals
+from popk.diagnostics.shrunken import shrinkage
 from popk.diagnostics.slow_absorption import FlipFlop, flip_flop, flip_flop_in, notes_on_flip_flop
+from popk.diagnostics.visual_check import vpc
 
 __all__ = [
     "FlipFlop",
@@ -17,6 +21,10 @@ __all__ = [
     "identifiability",
     "judge",
     "notes_on_flip_flop",
+    "npde",
+    "residuals",
+    "shrinkage",
     "verdict_of",
+    "vpc",
     "weak_directions",
 ]

@@ -8,6 +8,7 @@ from popk.plots.intervals import plot_intervals
 from popk.plots.observed_vs_predicted import plot_observed_vs_predicted
 from popk.plots.patient import plot_concentration, plot_patient
 from popk.plots.population import plot_population
+from popk.plots.predictive_check import plot_vpc
 from popk.plots.probability_curve import plot_probability_curve
 from popk.plots.style import NOT_CONVERGED, PlotError
 
@@ -21,4 +22,5 @@ __all__ = [
     "plot_patient",
     "plot_population",
     "plot_probability_curve",
+    "plot_vpc",
 ]

@@ -112,14 +112,16 @@ def units_of(tree: xr.DataTree) -> Mapping[str, str]:
     return cast(Mapping[str, str], json.loads(tree.attrs["units"]))
 
 
-def is_converged(tree: xr.DataTree) -> bool:
-    """Whether a fit, or the fit an advice rests on, passed its convergence checks."""
+def is_converged(tree: xr.DataTree | xr.Dataset) -> bool:
+    """Whether a fit, or the fit that an advice or a check rests on, passed its checks."""
+    if "converged" in tree.attrs:
+        return bool(int(tree.attrs["converged"]))
     if tree.attrs.get("kind") == "popk advice":
         return bool(int(tree.attrs["fit_converged"]))
     return bool(json.loads(tree.attrs["verdict"])["converged"])
 
 
-def mark_not_converged(target: Figure | Axes, tree: xr.DataTree) -> None:
+def mark_not_converged(target: Figure | Axes, tree: xr.DataTree | xr.Dataset) -> None:
     """Write over the figure or axes that its fit did not converge, when that is so."""
     if is_converged(tree):
         return

@@ -95,6 +95,13 @@ class Autocorrelated(ResidualError):  # noqa: N818 - an error of measurement
         return self.error.spread(observed, prediction, sigma, ops)
 
     @override
+    def standardised(
+        self, observed: Observed, prediction: Any, sigma: Sigma, ops: Operations
+    ) -> tuple[Any, Any]:
+        """As the error alone has it: each is standard normal, but they are correlated."""
+        return self.error.standardised(observed, prediction, sigma, ops)
+
+    @override
     def correlation(self, observed: Observed, sigma: Sigma, ops: Operations) -> Any:
         found = ops.exp(-_LOG_TWO * observed.since / sigma["half_time"])
         return ops.where(observed.back > 0, found, 0.0)
@@ -105,7 +112,7 @@ class Autocorrelated(ResidualError):  # noqa: N818 - an error of measurement
     ) -> Any:
         # The limits, and where the prediction is of no use: as the error alone has it.
         alone = self.error.log_likelihood(observed, prediction, sigma, ops)
-        z, log_slope = self.error.standardised(observed, prediction, sigma, ops)
+        z, log_slope = self.standardised(observed, prediction, sigma, ops)
         before = z[..., ops.positions(observed.back) - observed.back]
         rho = self.correlation(observed, sigma, ops)
         # 1 - rho^2, without losing the digits of short times.

@@ -194,7 +194,7 @@ class ResidualError(ABC):
     ) -> tuple[Any, Any]:
         """Residual of each quantified observation, and the logarithm of its derivative by DV.
 
-        Only where `is_gaussian`: the residuals are standard normal then.
+        Standard normal where `is_gaussian`; with heavy tails in units of the scale.
         """
         raise NotImplementedError
 

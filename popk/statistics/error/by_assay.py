@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, override
 
-import numpy as np
-
 from popk.errors import SettingError
 from popk.statistics.error.base import ErrorParameter, Observed, ResidualError, Sigma
 from popk.statistics.error.several import Part, Several
@@ -159,18 +157,6 @@ class ByAssay(Several):
                 error, suffix = dict(self.errors)[level], f"_{self.label}{level}"
             named = {own: sigma[own + suffix] for own, _ in error.priors}
             yield Part(ops.equal(observed.assay, level), error, factor, named)
-
-    @override
-    def standardised(
-        self, observed: Observed, prediction: Any, sigma: Sigma, ops: Operations
-    ) -> tuple[Any, Any]:
-        residual: Any = np.nan
-        log_slope: Any = np.nan
-        for mine, error, factor, named in self._parts(observed, sigma, ops):
-            usual = ops.where(mine, factor * prediction, 1.0)
-            z, slope = error.standardised(observed.only(mine, ops), usual, named, ops)
-            residual, log_slope = ops.where(mine, z, residual), ops.where(mine, slope, log_slope)
-        return residual, log_slope
 
 
 def _by_level(field: str, given: Any) -> tuple[tuple[int, Any], ...]:

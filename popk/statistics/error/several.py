@@ -80,6 +80,18 @@ class Several(ResidualError):  # noqa: N818 - errors of measurement, not an exce
         return found
 
     @override
+    def standardised(
+        self, observed: Observed, prediction: Any, sigma: Sigma, ops: Operations
+    ) -> tuple[Any, Any]:
+        residual: Any = np.nan
+        log_slope: Any = np.nan
+        for mine, error, factor, named in self._parts(observed, sigma, ops):
+            usual = ops.where(mine, factor * prediction, 1.0)
+            z, slope = error.standardised(observed.only(mine, ops), usual, named, ops)
+            residual, log_slope = ops.where(mine, z, residual), ops.where(mine, slope, log_slope)
+        return residual, log_slope
+
+    @override
     def displaced(
         self, observed: Observed, prediction: Floats, sigma: Sigma, residuals: Floats
     ) -> Floats:
