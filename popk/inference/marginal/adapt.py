@@ -142,25 +142,29 @@ def adapt(
     if cohort.is_costly:
         _train(cohort, points, weight, rng)
     _widen(cohort, chosen)
-    correction: Correction | None = _corrected(cohort, points, weight, rng)
-    assert correction is not None
-    noise = correction.error
-    if noise > _WRONG:
-        noise, correction = refine(cohort, _taken(points, weight, rng)), None
-    if correction is not None:
+    correction = _corrected(cohort, points, weight, rng)
+    if correction is None:
+        noise = refine(cohort, _taken(points, weight, rng))
+    else:
+        noise = correction.error
         drawn = [(used, x, value + correction.at(x)) for used, x, value in drawn]
     return _finished(cohort, proposals, drawn, noise, correction, size=size, rng=rng)
 
 
 def _corrected(
     cohort: Cohort, points: Floats, weight: Floats, rng: np.random.Generator
-) -> Correction:
-    """The smooth integrals' correction, measured where the posterior is and somewhat beyond."""
+) -> Correction | None:
+    """The smooth integrals' correction, measured where the posterior is and somewhat beyond.
+
+    None where it leaves too much.
+    """
     n = points_needed(points.shape[1]) // 2
     near = rng.choice(len(points), size=n, p=weight)
     wide = rng.choice(len(points), size=n, p=_flat(weight))
     found = calibrated(cohort, points[np.concatenate([near, wide])])
-    # Unbiased estimates are only for picking effects now.
+    if found.error > _WRONG:
+        return None
+    # Unbiased estimates are only for picking effects now, and need fewer picks.
     cohort.pick(_PICKED, fewest=_FEWEST_PICKS)
     return with_tolerance(cohort, found, points[near])
 
