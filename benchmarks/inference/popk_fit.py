@@ -33,7 +33,7 @@ def main(path):
 
     method = Watched(**order["settings"])
     report.phase_is("preparing")
-    given = {"seed": order["seed"], "progress": lambda stage, *_: report.phase_is(stage)}
+    given = {"seed": order["seed"], "progress": lambda stage, *_, **__: report.phase_is(stage)}
     if order["whole"]:
         popk.sample(work.model, work.dataset, method, **given)
     else:

@@ -34,7 +34,10 @@ class Custom(Structure):
     Python ``if`` on a value is refused.
 
     All amounts start at 0, and are 0 after a reset. Hold what has a baseline as its deviation from
-    it, and add the baseline where it is read.
+    it, and add the baseline where it is read. Name the compartments that hold no drug (``undosed``
+    or ``deviations``): what the solver resolves there follows from the equations, elsewhere from
+    the dose. An output that divides by an amount is no number before the first dose, and is refused
+    there.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -192,6 +193,7 @@ def events_of(
     _check_doses(refusal, doses, structure)
     _check_steady_states(refusal, doses, structure)
     what = _what(refusal, observed, structure)
+    _check_beginning(refusal, doses, what, structure)
     problems.raise_if_errors()
     rows = dataset.parameter_rows() if rows is None else rows
     return _collect(dataset, table, rows, (doses, observed, what))
@@ -319,6 +321,30 @@ def _check_steady_states(refuse: _Refusal, doses: Bools, structure: Structure) -
             f"{type(structure).__name__} change with the time, so that there is none.",
             "Write SS 0, and the doses given before as records of their own (or with ADDL and II), "
             "with TIME 0 where the equations begin, at the first dose.",
+        )
+
+
+def _check_beginning(refuse: _Refusal, doses: Bools, what: Ints, structure: Structure) -> None:
+    """Refuse observations of nothing that are no number, as of a quotient of two amounts."""
+    nothing = SimpleNamespace(**dict.fromkeys(structure.compartments, np.float64(0.0)))
+    values = SimpleNamespace(**{p.name: np.float64(p.example) for p in structure.kinetics})
+    with np.errstate(all="ignore"):
+        read = structure.read(np.float64(0.0), nothing, values)
+    place = np.arange(len(doses))
+    emptied = refuse.table["EVID"] == 3
+    emptied[refuse.dataset.starts] = True
+    given = np.maximum.accumulate(np.where(doses, place, -1))
+    empty = given < np.maximum.accumulate(np.where(emptied, place, 0))
+    for k, (output, value) in enumerate(zip(structure.outputs, read, strict=False)):
+        if np.isfinite(value):
+            continue
+        refuse(
+            refuse.dataset.is_observation & empty & (what == k),
+            "TIME",
+            f"The observation of {output.name} stands before the first dose, or after a reset and "
+            f"before the next: all amounts are 0, of which {output.name} is no number.",
+            "Leave the observation out (MDV 1), or write the output so that it is a number there: "
+            "larger(a.central, 1e-9), for example, may stand where it divides by a.central.",
         )
 
 

@@ -36,8 +36,10 @@ class Solution(NamedTuple):
     an output has as many consecutive rows as its subject has parameter rows.
 
     Outputs of a subject whose equations could not be solved (by an ODE solver) are infinite, with a
-    gradient of zero. An ODE solver resolves amounts to 1e-10 of the subject's largest dose; what is
-    less than that reads as that.
+    gradient of zero. An ODE solver resolves amounts to 1e-10 of the subject's largest dose, and
+    compartments that hold no drug or a deviation to 1e-10 of where they would settle beside it;
+    what was given and is less than that reads as that, with a gradient of zero. A quotient of two
+    such amounts means nothing.
     """
 
     value: Floats

@@ -120,3 +120,29 @@ def test_other_doses_and_other_structures_have_no_such_limit():
     changing = OneCompartment(elimination=TimeVaryingClearance())
     assert events_of(dataset((1, 0.0, {}), (1, 1.0, {})), changing).n_outputs == 2
     assert events_of(dataset((1, 0.0, EVERY_DAY)), OneCompartment()).steady.tolist() == [1, 0]
+
+
+RATIO = Custom(
+    "ratio",
+    parameters=LOSS.kinetics,
+    compartments=("central", "metabolite"),
+    outputs=(*LOSS.outputs, Output("ratio", "1", "metabolite to parent", 2)),
+    rates=lambda t, a, p: (-p.CL / p.V * a.central, p.CL / p.V * a.central - a.metabolite),
+    read=lambda t, a, p: (a.central / p.V, a.metabolite / a.central),
+)
+
+
+def test_observations_of_nothing_that_are_no_number_are_refused():
+    """A quotient of two amounts, before the first dose and after a reset."""
+    table = pd.DataFrame(
+        [(1, 0.0, 0, 0.0, 2), (1, 0.0, 0, 0.0, 1), (1, 0.0, 1, 9.0, 1), (1, 0.0, 0, 0.0, 2),
+         (1, 3.0, 3, 0.0, 1), (1, 4.0, 0, 0.0, 2), (1, 5.0, 4, 9.0, 1), (1, 6.0, 0, 0.0, 2),
+         (2, 0.0, 0, 0.0, 2), (2, 1.0, 1, 9.0, 1), (2, 2.0, 0, 0.0, 2)],
+        columns=["ID", "TIME", "EVID", "AMT", "CMT"],
+    )  # fmt: skip
+    table["DV"] = np.where(table["EVID"] == 0, 1.0, np.nan)
+    with pytest.raises(DataError, match="of which ratio is no number") as caught:
+        events_of(read_dataset(table, units=UNITS), RATIO)
+    assert [(problem.row, problem.id) for problem in caught.value.problems if problem.row] == [
+        (1, "1"), (6, "1"), (9, "2"),
+    ]  # fmt: skip

@@ -61,8 +61,9 @@ def properties(
     if columns[LAG_ * n_compartments + compartment] >= 0:
         lag = theta[columns[LAG_ * n_compartments + compartment]]
     given = by_f * amount
-    # Of nothing, a bolus: an infusion that takes no time has no end to come to.
-    if rate == 0.0 or (f == 0.0 and rate != -2.0):
+    # Of nothing, a bolus: an infusion that takes no time has no end to come to. Without an amount
+    # it is one without end, whatever F is.
+    if rate == 0.0 or (f == 0.0 and amount > 0.0 and rate != -2.0):
         return f * amount, 0.0, lag, (given, 0.0, 0.0), (0.0, 0.0, 0.0)
     if rate > 0.0:
         return rate, f * amount / rate, lag, (0.0, 0.0, 0.0), (given / rate, 0.0, 0.0)

@@ -37,8 +37,8 @@ _FIRST = ("empty", "write_outputs")
 _EXACT = ("resolution", "refreshed", "begin_turn", "end_turn", "up_to_date", "advance", "way_of",
           "prepare_jump", "summed", "find_jump", "take_dose_slopes", "take_jump",
           "jumps")  # fmt: skip
-_ODE = ("first_step", "resolution", "refreshed", "solve_linear", "begin_turn", "give_up", "settle",
-        "end_turn", "judge", "refresh", "advance", "jumps")  # fmt: skip
+_ODE = ("first_step", "resolution", "refreshed", "solve_linear", "begin_turn", "give_up",
+        "comparable", "settle", "end_turn", "judge", "refresh", "advance", "jumps")  # fmt: skip
 _LOCKSTEP = ("enter", "begin", "sum_run", "find_run", "follow")
 _DOSES = ("is_refused", "give_dose", "change_rate")
 _LAST = ("apply_atom", "begin_task", "scan", "run")
@@ -97,7 +97,10 @@ def compiled(structure: Structure, *, implicit: bool | None = None) -> Compiled:
     step: Any = ExactStep(equations) if exact else solver(equations)
     label = label_of(structure) + ("_implicit" if implicit and not exact else "")
     names = EXACT_PARTS if exact else ODE_PARTS
-    parts = tuple(compiled_part(step.parts[name], f"{label}_{name}") for name in names)
+    parts: tuple[Any, ...] = tuple(
+        compiled_part(step.parts[name], f"{label}_{name}") if step.parts[name] else None
+        for name in names
+    )
     n, absorption = structure.closed_form or (0, False)
     known: dict[str, int] = {
         "n": equations.n,
@@ -217,6 +220,7 @@ def label_of(structure: Structure) -> str:
     what = (
         traced, structure.closed_form, structure.tolerance, structure.is_stiff,
         structure.deviations, dose_columns(structure).tolist(), structure.compartments,
+        structure.undosed,
     )  # fmt: skip
     digest = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
     return f"{type(structure).__name__}_{digest}"

@@ -294,10 +294,10 @@ def begin_task(lanes: Any, w: int, task: int, records: Any, atoms: Any, capacity
     for i in range(plan.m):
         lanes.b[plan.p + i * W + w] = lanes.theta[block * plan.m_all + i]
     empty(lanes, w)
-    lanes.b[plan.floor + w] = resolution(lanes, low, high)
     now = lanes.numbers[low * lanes.width + TIME] if low < high else 0.0
     reals[w * N_REALS + NOW], reals[w * N_REALS + STEP] = now, 0.0
     lanes.b[plan.t + w] = now
+    resolution(lanes, w, low, high)
 
 
 def empty(lanes: Any, w: int) -> None:

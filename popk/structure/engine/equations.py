@@ -11,6 +11,8 @@ from popk.structure.base import Structure
 from popk.structure.engine.vector import Dual, Memory, W
 from popk.structure.functions import where_positive
 
+ABSOLUTE_TOLERANCE = 1e-10  # of an ODE solver, of the largest amount given
+
 
 class Equations:
     """The rates and outputs of a structure as functions of lists.
@@ -92,7 +94,7 @@ def common_sizes(equations: Equations) -> dict[str, int]:
     n, m, outputs = equations.n, equations.m, equations.n_outputs
     return {
         "P": m, "T": 1, "A": n, "R": n, "S": n * m, "PHI": n * n, "PSI": n * n,
-        "H": 1, "ACCEPTED": 1, "FLOOR": 1, "FIELD": n,
+        "H": 1, "ACCEPTED": 1, "FLOOR": n, "FIELD": n,
         "OUT": outputs, "OUT_A": outputs * n, "OUT_P": outputs * m, "OUT_G": outputs * m,
     }  # fmt: skip
 
@@ -109,21 +111,23 @@ class Output(NamedTuple):
 class Reading:
     """The traced parts that need no solver: the outputs, and the field at the amounts.
 
-    Amounts below the solver's resolution (FLOOR) read as that resolution, without a slope: an
-    amount that was given is never zero or negative, and its noise has no slope. Compartments that
-    hold a deviation from a baseline (`Structure.deviations`) read as they are.
+    Amounts below the solver's resolution (FLOOR, by compartment) read as that resolution, without a
+    slope: an amount that was given is never zero or negative, and its noise has no slope. Those
+    that hold a deviation from a baseline (`Structure.deviations`) read as they are.
     """
 
     def __init__(self, equations: Equations, buffer: Buffer) -> None:
         self.equations, self.buffer = equations, buffer
         names = equations.structure.compartments
         self._plain = [name in equations.structure.deviations for name in names]
+        undosed = {*equations.structure.undosed, *equations.structure.deviations}
+        self.apart = [name for name in names if name in undosed]
 
     def amounts(self, b: Memory, given: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Amounts as they read, and 1 where they have a slope, else 0."""
         amounts, weights = [], []
-        floor = b[self.buffer.places["FLOOR"]]
-        for a, plain in zip(given, self._plain, strict=True):
+        floors = self.buffer.read(b, "FLOOR")
+        for a, floor, plain in zip(given, floors, self._plain, strict=True):
             noise = where_positive(abs(a), where_positive(floor - a, 1.0, -1.0), -1.0)
             amounts.append(a if plain else where_positive(noise, floor, a))
             weights.append(1.0 if plain else where_positive(noise, 0.0, 1.0))
@@ -159,6 +163,29 @@ class Reading:
             self.buffer.write(b, "OUT_A", output.by_amount, o * n)
             self.buffer.write(b, "OUT_P", output.direct, o * m)
             self.buffer.write(b, "OUT_G", output.total, o * m)
+
+    def resolve(self, b: Memory) -> None:
+        """Resolution of compartments that hold no drug, in the chosen lanes (ACCEPTED).
+
+        Theirs has nothing to do with the dose, which may be in other units: it is the same part
+        (`ABSOLUTE_TOLERANCE`) of where they would settle beside the largest dose.
+        """
+        t, p = b[self.buffer.places["T"]], self.buffer.read(b, "P")
+        floors = self.buffer.read(b, "FLOOR")
+        names = self.equations.structure.compartments
+        amounts = [
+            floor * (0.0 if name in self.apart else 1.0 / ABSOLUTE_TOLERANCE)
+            for name, floor in zip(names, floors, strict=True)
+        ]
+        for i in (names.index(name) for name in self.apart):
+            rate = self.equations.jacobian(self.equations.rates, t, amounts, p)[i]
+            by_itself = rate.slopes.get(i, 0.0)
+            amounts[i] = -rate.value / by_itself if i in rate.slopes else amounts[i]
+            size = abs(amounts[i]) * ABSOLUTE_TOLERANCE
+            usable = where_positive(size, where_positive(1e290 - size, 1.0, -1.0), -1.0)
+            amounts[i] = where_positive(usable, amounts[i], 0.0)
+            floors[i] = where_positive(usable, size, floors[i])
+        self.buffer.take(b, "FLOOR", floors)
 
     def field(self, b: Memory) -> None:
         """Rates of change at the amounts, without infusions."""

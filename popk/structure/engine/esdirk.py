@@ -97,7 +97,7 @@ class ImplicitStep(RungeKuttaStep):
         """All stages of the amounts, and the error estimate."""
         n, h = self.n, b[self._at("H")]
         safe = where_positive(h, h, 1.0)
-        running, floor = self.buffer.read(b, "R"), b[self._at("FLOOR")]
+        running, floors = self.buffer.read(b, "R"), self.buffer.read(b, "FLOOR")
         worst, factors = None, None
         for stage in range(1, self.n_stages):
             known = self._stage_value(b, stage, "A", "K")
@@ -116,7 +116,7 @@ class ImplicitStep(RungeKuttaStep):
                 ]
                 change = self._solve(factors, residual)
                 amounts = [x + dx for x, dx in zip(amounts, change, strict=True)]
-            for x, dx in zip(amounts, change, strict=True):
+            for x, dx, floor in zip(amounts, change, floors, strict=True):
                 scale = (floor + abs(x) * self.tolerance) * CONVERGED
                 ratio = abs(dx) / scale
                 worst = ratio if worst is None else ratio.larger(worst)
@@ -134,7 +134,7 @@ class ImplicitStep(RungeKuttaStep):
             error.append(h * total)
         for i, part in enumerate(self._solve(factors, error)):
             old, new = abs(b[self._at("A", i)]), abs(b[self._at("Y", 5 * n + i)])
-            scale = floor + old.larger(new) * self.tolerance
+            scale = floors[i] + old.larger(new) * self.tolerance
             worst = (abs(part) / scale).larger(worst)
         b[self._at("ERROR")] = worst
 

@@ -64,9 +64,8 @@ DECAYED = 0.5
 BOLUSES, ONE_INFUSION, INFUSIONS, GENERAL, SUMMED = range(1, 6)
 
 
-def resolution(lanes: Any, low: int, high: int) -> float:
-    """A closed form resolves every amount."""
-    return 0.0
+def resolution(lanes: Any, w: int, low: int, high: int) -> None:
+    """A closed form resolves every amount: FLOOR stays at 0."""
 
 
 def refreshed(lanes: Any, w: int, compartment: int, size: float, duration: float) -> None:
@@ -144,7 +143,9 @@ def prepare_jump(lanes: Any, w: int) -> int:
     e = lanes.integers[place + EVENT]
     count = lanes.codes[e * N_CODES + COUNT]
     atom = e * lanes.width
-    b[plan.to_jump + lanes.codes[e * N_CODES + COMPARTMENT] * W + w] = lanes.numbers[atom + SIZE]
+    size = lanes.numbers[atom + SIZE]
+    # Of nothing, what a unit would leave is the derivative by F.
+    b[plan.to_jump + lanes.codes[e * N_CODES + COMPARTMENT] * W + w] = size if size else 1.0
     b[plan.every + w] = lanes.numbers[atom + INTERVAL] if count != 1 else 1.0
     b[plan.doses + w] = np.inf if count == ENDLESS else float(count)
     b[plan.lasting + w], b[plan.ago + w] = (
@@ -214,16 +215,17 @@ def take_jump(lanes: Any, w: int) -> None:
     plan, b, place = lanes.plan, lanes.b, w * N_INTEGERS
     e = lanes.integers[place + EVENT]
     weigh = lanes.codes[e * N_CODES + KIND] == WEIGH
+    adds = not weigh and lanes.numbers[e * lanes.width + SIZE] != 0.0
     lanes.integers[place + EVENT] += 1
     lanes.integers[place + STATUS] = SCAN
-    if not weigh:
+    if adds:
         for i in range(plan.n):
             b[plan.a + i * W + w] += b[plan.delta + i * W + w]
     if not lanes.derivatives:
         return
-    if plan.dynamic == 1 and lanes.maps and lanes.numbers[e * lanes.width + SIZE] != 0.0:
+    if plan.dynamic == 1 and lanes.maps:
         take_dose_slopes(lanes, w, e, weigh)
-    if not weigh:
+    if adds:
         for i in range(plan.n * plan.m):
             b[plan.s + i * W + w] += b[plan.delta_s + i * W + w]
 
@@ -232,6 +234,8 @@ def take_dose_slopes(lanes: Any, w: int, e: int, weigh: bool) -> None:
     """The derivatives of a jump by F, D, R and lag."""
     plan, b, atom = lanes.plan, lanes.b, e * lanes.width
     row, c = lanes.codes[e * N_CODES + PLACE], lanes.codes[e * N_CODES + COMPARTMENT]
+    size = lanes.numbers[atom + SIZE]
+    moved, jumped = (1.0, size) if size else (0.0, 1.0)  # nothing has no time, see `prepare_jump`
     fold(lanes, w)
     for k in range(4):  # F, D, R, lag
         column = column_at(lanes.columns, (1 if k == 3 else (0 if k == 0 else k + 1)) * plan.n + c)
@@ -240,9 +244,9 @@ def take_dose_slopes(lanes: Any, w: int, e: int, weigh: bool) -> None:
         for i in range(plan.n):
             delta = b[plan.delta + i * W + w]
             if weigh:
-                change = lanes.numbers[atom + TIME_F + k] * delta if k < 3 else 0.0
+                change = moved * lanes.numbers[atom + TIME_F + k] * delta if k < 3 else 0.0
             elif k == 3:
-                change = -b[plan.field + i * W + w] * lanes.numbers[atom + TIME_LAG]
+                change = -moved * b[plan.field + i * W + w] * lanes.numbers[atom + TIME_LAG]
             else:
-                change = delta / lanes.numbers[atom + SIZE] * lanes.numbers[atom + BY_F + k]
+                change = delta / jumped * lanes.numbers[atom + BY_F + k]
             lanes.old[slope_at(lanes, w, row, i, column)] += change

@@ -8,6 +8,7 @@ import numpy as np
 
 from popk.structure.engine.derivatives import fold
 from popk.structure.engine.doses import MANYFOLD
+from popk.structure.engine.equations import ABSOLUTE_TOLERANCE
 from popk.structure.engine.lanes import (
     BUDGET,
     EVENT,
@@ -37,6 +38,7 @@ from popk.structure.engine.plan import (
     DO_REFRESH,
     DO_REFRESH_MAPS,
     DO_REFRESH_SENSITIVITIES,
+    DO_RESOLVE,
     call,
 )
 from popk.structure.engine.schedule import (
@@ -52,7 +54,6 @@ from popk.structure.engine.schedule import (
 )
 from popk.structure.engine.vector import W
 
-ABSOLUTE_TOLERANCE = 1e-10  # of the largest amount given
 # Newton's iterations for a steady state; the change, relative to the largest amount, at which they
 # end, and the one that is too large to be one.
 MOST_TURNS, SETTLED, UNSETTLED = 60, 1e-10, 1e-4
@@ -65,23 +66,28 @@ def jumps(lanes: Any) -> None:
     """Only closed forms jump."""
 
 
-def resolution(lanes: Any, low: int, high: int) -> float:
+def resolution(lanes: Any, w: int, low: int, high: int) -> None:
     """The absolute tolerance: a small part of the largest amount given at once."""
-    largest = 1e-300
+    plan, b, largest = lanes.plan, lanes.b, 1e-290
     for e in range(low, high):
         kind, size = lanes.codes[e * N_CODES + KIND], lanes.numbers[e * lanes.width + SIZE]
         if kind == BOLUS:
             largest = max(largest, size)
         elif kind == RATE and size > 0.0:
             largest = max(largest, size * lanes.numbers[e * lanes.width + DURATION])
-    return ABSOLUTE_TOLERANCE * largest
+    for i in range(plan.n):
+        b[plan.floor + i * W + w] = ABSOLUTE_TOLERANCE * largest
+    if lanes.parts[DO_RESOLVE] != 0:
+        for v in range(W):
+            b[plan.accepted + v] = 1.0 if v == w else 0.0
+        call(lanes.parts, DO_RESOLVE, b)
 
 
 def refreshed(lanes: Any, w: int, compartment: int, size: float, duration: float) -> None:
     """A rate changes: the step that fits the new one, and the rate of change of the amount."""
     plan, b = lanes.plan, lanes.b
     if size > 0.0:
-        here = max(b[plan.a + compartment * W + w], 1e6 * b[plan.floor + w])
+        here = max(b[plan.a + compartment * W + w], 1e6 * b[plan.floor + compartment * W + w])
         step = lanes.reals[w * N_REALS + STEP]
         if size * min(step, duration) > MANYFOLD * here:
             lanes.reals[w * N_REALS + STEP] = here / size
@@ -94,7 +100,7 @@ def first_step(lanes: Any, w: int, remaining: float) -> float:
     plan, b = lanes.plan, lanes.b
     fastest = 0.0
     for i in range(plan.n):
-        here = abs(b[plan.a + i * W + w]) + b[plan.floor + w] * 1e6
+        here = abs(b[plan.a + i * W + w]) + b[plan.floor + i * W + w] * 1e6
         fastest = max(fastest, abs(b[plan.k + i * W + w]) / here)
     return 0.1 / fastest if fastest > 0.0 else remaining
 
@@ -217,11 +223,8 @@ def end_turn(lanes: Any, w: int, e: int) -> None:
     plan, b, place = lanes.plan, lanes.b, w * N_INTEGERS
     n, left, change = plan.n, 4 * plan.n, 2 * plan.n  # in scratch
     fold(lanes, w)
-    largest = b[plan.floor + w]
     for i in range(n):
-        here = b[plan.a + i * W + w]
-        lanes.scratch[change + i] = here - lanes.start[w * n + i]
-        largest = max(largest, abs(here))
+        lanes.scratch[change + i] = b[plan.a + i * W + w] - lanes.start[w * n + i]
         for j in range(n):
             own = 1.0 if i == j else 0.0
             lanes.scratch[left + i * n + j] = own - lanes.through[(w * n + i) * n + j]
@@ -229,14 +232,24 @@ def end_turn(lanes: Any, w: int, e: int) -> None:
     most = 0.0
     for i in range(n):
         lanes.start[w * n + i] += lanes.scratch[change + i]
-        most = max(most, abs(lanes.scratch[change + i]))
+        most = max(most, abs(lanes.scratch[change + i]) / comparable(lanes, w, i))
     lanes.integers[place + TURNS] += 1
-    if not most <= SETTLED * largest and lanes.integers[place + TURNS] < MOST_TURNS:
+    if not most <= SETTLED and lanes.integers[place + TURNS] < MOST_TURNS:
         lanes.integers[place + EVENT] = e - lanes.codes[e * N_CODES + COUNT]
-    elif not most <= UNSETTLED * largest:
+    elif not most <= UNSETTLED:
         give_up(lanes, w)
     else:
         settle(lanes, w)
+
+
+def comparable(lanes: Any, w: int, i: int) -> float:
+    """The largest amount in the compartments that have the resolution of compartment i."""
+    plan, b = lanes.plan, lanes.b
+    largest = floor = b[plan.floor + i * W + w]
+    for j in range(plan.n):
+        if b[plan.floor + j * W + w] == floor:
+            largest = max(largest, abs(b[plan.a + j * W + w]))
+    return float(largest)
 
 
 def settle(lanes: Any, w: int) -> None:

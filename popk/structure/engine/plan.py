@@ -25,7 +25,7 @@ EXACT_PARTS = (
 ODE_PARTS = (
     *COMMON_PARTS,
     "refresh", "refresh_sensitivities", "refresh_maps", "attempt", "attempt_sensitivities",
-    "attempt_maps", "accept", "accept_sensitivities", "accept_maps",
+    "attempt_maps", "accept", "accept_sensitivities", "accept_maps", "resolve",
 )  # fmt: skip
 DO_READ, DO_READ_WITH_GRADIENT, DO_FIELD = range(3)
 (
@@ -35,8 +35,8 @@ DO_READ, DO_READ_WITH_GRADIENT, DO_FIELD = range(3)
 ) = range(3, 17)  # fmt: skip
 (
     DO_REFRESH, DO_REFRESH_SENSITIVITIES, DO_REFRESH_MAPS, DO_ATTEMPT, DO_ATTEMPT_SENSITIVITIES,
-    DO_ATTEMPT_MAPS, DO_ACCEPT, DO_ACCEPT_SENSITIVITIES, DO_ACCEPT_MAPS,
-) = range(3, 12)  # fmt: skip
+    DO_ATTEMPT_MAPS, DO_ACCEPT, DO_ACCEPT_SENSITIVITIES, DO_ACCEPT_MAPS, DO_RESOLVE,
+) = range(3, 13)  # fmt: skip
 # Those of linear structures in lockstep (`popk.structure.engine.superposition`); so many for each
 # compartment that may be dosed, and so many for each output, follow.
 TABLE_PARTS = (

@@ -78,6 +78,7 @@ class RungeKuttaStep:
             "read": reading.read,
             "read_with_gradient": reading.read_with_gradient,
             "field": reading.field,
+            "resolve": reading.resolve if reading.apart else None,
         }
 
     def _at(self, name: str, entry: int = 0) -> int:
@@ -171,7 +172,7 @@ class RungeKuttaStep:
             for stage in range(2, 7):
                 total = total + b[self._at("K", stage * n + i)] * ERRORS[stage]
             old, new = abs(b[self._at("A", i)]), abs(b[self._at("Y", 6 * n + i)])
-            scale = b[self._at("FLOOR")] + old.larger(new) * self.tolerance
+            scale = b[self._at("FLOOR", i)] + old.larger(new) * self.tolerance
             ratio = abs(b[self._at("H")] * total) / scale
             worst = ratio if worst is None else ratio.larger(worst)
         b[self._at("ERROR")] = worst  # type: ignore[assignment]

@@ -185,8 +185,7 @@ def build_part(
             if interval <= 0.0:
                 continue
         changes = by_duration[0] != 0.0 or by_duration[1] != 0.0 or by_duration[2] != 0.0
-        # A jump of nothing would have no derivative by F.
-        fixed = size != 0.0 and not (duration > 0.0 and atoms[0].shape[1] > BY_F and changes)
+        fixed = not (duration > 0.0 and atoms[0].shape[1] > BY_F and changes)
         j, repeats, ahead = 0, code[k, R_REPEATS], k + 1
         while j < repeats:
             start = time + lag + j * interval

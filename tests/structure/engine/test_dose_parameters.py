@@ -98,6 +98,35 @@ def test_constant_infusions(structure, kinetics, rate):
         assert_follows(structure, kinetics, values(structure), records, **far)
 
 
+@pytest.mark.parametrize("kind", DOSES)
+@pytest.mark.parametrize("structure", [x.values[0] for x in KINDS if x.values[0].closed_form])
+def test_of_nothing_the_derivative_is_what_a_unit_leaves(structure, kind):
+    """Amounts are linear in F; an infusion at a given rate shrinks to a bolus."""
+    for into in range(min(2, len(structure.compartments))):
+        f = structure.names.index(f"F{into + 1}")
+        nothing, unit = values(structure), values(structure)
+        nothing[0, f], unit[0, f] = 0.0, 1.0
+        for steady in (0, 1, 2):
+            given = dose(0, ss=steady, every=12, times=4, into=into, **DOSES[kind])
+            value, gradient = Solver(structure, events([given, *observe(*TIMES)])).run(nothing)
+            np.testing.assert_array_equal(value, 0.0)
+            at_once = given if given.rate in (0.0, -2.0) else given._replace(rate=0.0)
+            expected = concentrations(structure, unit, events([at_once, *observe(*TIMES)]))
+            np.testing.assert_allclose(gradient[:, f], expected, rtol=1e-12)
+            assert np.all(np.delete(gradient, f, axis=1) == 0.0)
+
+
+@pytest.mark.parametrize("structure", [x.values[0] for x in KINDS])
+def test_bioavailability_is_nothing_to_a_constant_infusion(structure):
+    theta = values(structure)
+    records = events([dose(0, 0, rate=12.0, ss=1), *observe(*TIMES)])
+    expected = concentrations(structure, theta, records)
+    theta[0, structure.names.index("F1")] = 0.0
+    value, gradient = Solver(structure, records).run(theta)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_array_equal(gradient[:, structure.names.index("F1")], 0.0)
+
+
 def test_bioavailability_of_an_infusion_changes_its_duration():
     structure = OneCompartment(dosing=Dosing(bioavailability=(1,)))
     theta = np.array([[1.1, 14.0, 0.5]])
