@@ -128,7 +128,7 @@ def density_terms(
     terms = [0.5 * (u**2 - z**2).sum(axis=1) + determinant for z, determinant in found]
     if owner is None:
         return terms
-    n = len(pm.modelcontext(None).coords["subject"])
+    n = pm.modelcontext(None).dim_lengths["subject"]
     return [pt.zeros(n)[owner].inc(term) for term in terms]
 
 
@@ -162,7 +162,7 @@ def sum_over_classes(
 
     pt: Any = pytensor.tensor  # its type hints lack logsumexp
     assert model.subpopulations is not None
-    n = len(pm.modelcontext(None).coords["subject"])
+    n = pm.modelcontext(None).dim_lengths["subject"]
     shares = model.subpopulations.log_shares(population, pytensor_operations())
     joint = pt.stack(
         [

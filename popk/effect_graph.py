@@ -129,6 +129,7 @@ def _occasion_effects(
         kappa = pm.Deterministic("kappa", kappa, dims=dims)[occasion]
         return [kappa for _ in centres], [0.0 for _ in centres]
     n, m = len(design.occasion_subject), len(model.structure.names)
+    length = pm.modelcontext(None).dim_lengths["occasion"]
     curvature = pm.Data("occasion_curvature", np.zeros((n, size, size)))
     pull = pm.Data("occasion_pull", np.zeros((n, size)))
     by_row = pm.Data("occasion_curvature_of_rows", np.zeros((design.rows.n_rows, size, m)))
@@ -137,7 +138,7 @@ def _occasion_effects(
         bent = pt.stack(
             [sum(by_row[:, e, q] * x for q, x in enumerate(centre)) for e in range(size)], axis=1
         )
-        residuals.append(pull - pt.zeros((n, size))[occasion].inc(bent))
+        residuals.append(pull - pt.zeros((length, size))[occasion].inc(bent))
     u = pm.Normal("u_occasion", dims=dims)
     positions = [[e] for e in range(size)]
     found = [_adapted(u, mixing, own, positions, curvature) for own in residuals]

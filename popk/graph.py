@@ -24,7 +24,7 @@ from popk.statistics import (
     individual_parameters,
     pytensor_operations,
 )
-from popk.structure.engine.prepare import prepare
+from popk.structure.engine.prepare import arrays_of, prepare
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["build"]
 
 # Names of the observations among the model's data.
-_OBSERVED = Observed("dv", "lloq", "uloq", "cens", "output_of", "assay_of", "back", "since")
+OBSERVED = Observed("dv", "lloq", "uloq", "cens", "output_of", "assay_of", "back", "since")
+
+
+def event_name(field: str) -> str:
+    """Name among the model's data of what `popk.structure.engine.prepare.arrays_of` names so."""
+    return field if field == "subject_of" else f"event_{field}"
 
 
 def build(
@@ -127,7 +132,7 @@ def build(
         thetas = []
         for expected, shift in zip(classes, shifts, strict=True):
             columns = [
-                pt.broadcast_to(column, (design.rows.n_rows,))
+                pt.broadcast_to(column, (built.dim_lengths[rows.dim],))
                 for column in individual_parameters(model.scale_of, expected, shift, ops)
             ]
             thetas.append(pt.stack(columns, axis=1))
@@ -192,14 +197,12 @@ def _observations(
     import pymc as pm
     import pytensor.tensor as pt
 
-    from popk.structure.op import arrays_of, prediction
+    from popk.structure.op import prediction
 
     events = design.events
     arrays = arrays_of(prepare(model.structure, events))
     inputs = [
-        pm.Data(name, values, dims="observation")
-        if name == "subject_of"
-        else pm.Data(f"event_{name}", values)
+        pm.Data(event_name(name), values, dims="observation" if name == "subject_of" else None)
         for name, values in arrays.items()
     ]
     # pm.Data keeps whole numbers in 32 bits.
@@ -208,7 +211,7 @@ def _observations(
     observed = observations(model, dataset, events)
     dv, *given = (
         pm.Data(name, values, dims="observation")
-        for name, values in zip(_OBSERVED, observed, strict=True)
+        for name, values in zip(OBSERVED, observed, strict=True)
     )
     sigma = {name: population[name] for name, _ in model.error.priors}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,12 +11,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from popk.dataset import Dataset
 from popk.errors import SettingError
 from popk.inference.approximation import approximate_likelihood, effect_names
 from popk.inference.chains import Chain, Job, assembled_chains, draw_chains
-from popk.inference.compiled import compiled_density
+from popk.inference.density import Density, Ready, begin, compiled_density
 from popk.inference.forms import centred_coordinates
 from popk.inference.progress import Progress
 from popk.inference.runs.store import NOWHERE, Store
@@ -114,9 +114,10 @@ class NUTS:
         progress("compiling the model")
         compiled = compiled_density(model, dataset, check_forms(model.iiv, self.forms))
         seeds = [int(own) for own in np.random.SeedSequence(seed).generate_state(2)]
-        start = store.kept(
-            "start", lambda: self._start(model, dataset, compiled, seeds[0], progress), (Start,)
-        )
+        with threadpool_limits(1, user_api="blas"):  # small matrices: threads only wait
+            start = store.kept(
+                "start", lambda: self._start(model, dataset, compiled, seeds[0], progress), (Start,)
+            )
         ready = self._with(compiled, model, start)
         chains = [Chain.stored(number, store) for number in range(self.chains)]
         drawn = [chain.size for chain in chains]
@@ -126,10 +127,10 @@ class NUTS:
         jobs = self._jobs(ready, chains, seeds[1], stored=stored)
         if jobs:
             self._draw(jobs, model, partial(progress, "sampling"), store)
-        return assembled_chains(chains, self.draws, ready.coords)
+        return assembled_chains(chains, self.draws, dict(ready.density.coords))
 
     def _start(
-        self, model: PopModel, dataset: Dataset, compiled: Any, seed: int, progress: Progress
+        self, model: PopModel, dataset: Dataset, compiled: Density, seed: int, progress: Progress
     ) -> Start:
         """Where the chains start, and the likelihood's approximation."""
         progress("finding a starting point")
@@ -143,7 +144,7 @@ class NUTS:
         self,
         model: PopModel,
         dataset: Dataset,
-        compiled: Any,
+        compiled: Density,
         start: Start,
         seed: int,
         progress: Progress,
@@ -153,7 +154,7 @@ class NUTS:
         chains = [Chain(number) for number in range(self.chains)]
         job = self._job(ready, chains, tune=self.pilot, draws=self.pilot, seed=seed)
         self._draw([job], model, partial(progress, "pilot run"), NOWHERE)
-        drawn, _ = assembled_chains(chains, self.pilot, ready.coords)
+        drawn, _ = assembled_chains(chains, self.pilot, dict(ready.density.coords))
         posterior = drawn.stack(all=("chain", "draw"))
         chosen = np.linspace(0, posterior.sizes["all"] - 1, _AVERAGED).astype(int)
         names = [parameter.name for parameter in model.parameters]
@@ -165,31 +166,23 @@ class NUTS:
         found |= centred_coordinates(model, dataset, forms, draws)
         return replace(start, approximation=found)
 
-    def _with(self, compiled: Any, model: PopModel, start: Start) -> Any:
-        """The compiled model in adapted coordinates, its chains starting around ``start``."""
-        spread = _SPREAD * start.scale
-        spread[start.coordinates] = 1.0
-
-        def around(seed: Any = None) -> NDArray[np.float64]:
-            rng = np.random.default_rng(seed)
-            return start.position + spread * rng.uniform(-1, 1, len(spread))
-
-        ready = replace(compiled, initial_point_func=around)
+    def _with(self, compiled: Density, model: PopModel, start: Start) -> Ready:
+        """The density in adapted coordinates, its chains starting around ``start``."""
         forms = check_forms(model.iiv, self.forms)
         adapted = "adapted" in forms.values()
         needs = {"occasion": bool(model.iov.effects), "curvature": adapted, "pull": adapted}
         needs["centred"] = "centred" in forms.values()
         known = {k: v for k, v in start.approximation.items() if needs[k.split("_")[0]]}
-        return ready.with_data(**known) if known else ready
+        return Ready(compiled.with_data(**known), _around(start))
 
-    def _jobs(self, ready: Any, chains: list[Chain], seed: int, *, stored: bool) -> list[Job]:
+    def _jobs(self, ready: Ready, chains: list[Chain], seed: int, *, stored: bool) -> list[Job]:
         """What is left to draw: each begun chain by itself, those not begun together."""
         begun = [chain for chain in chains if 0 < chain.size < self.draws]
         new = [chain for chain in chains if not chain.size]
         jobs = []
         for chain in begun:
             own = np.random.SeedSequence([seed, chain.number, chain.size]).generate_state(1)[0]
-            at = replace(ready, initial_point_func=_exactly(chain.position))
+            at = ready._replace(around=_exactly(chain.position))
             jobs.append(
                 self._job(
                     at, [chain], tune=max(self.tune // 2, _RETUNED), draws=self.draws,
@@ -207,7 +200,7 @@ class NUTS:
 
     def _job(
         self,
-        compiled: Any,
+        ready: Ready,
         chains: list[Chain],
         *,
         tune: int,
@@ -217,29 +210,23 @@ class NUTS:
         stored: bool = False,
     ) -> Job:
         """One sampler of nutpie for some chains that have come equally far."""
-        import nutpie
+        settings = {} if step is None else {"initial_step": step}
 
-        first = {} if step is None else {"initial_step": step}
-
-        def begin(told: Callable[[Any], None]) -> Any:
-            logging.getLogger("nutpie").setLevel(logging.WARNING)
-            return nutpie.sample(
-                compiled,
-                draws=draws - chains[0].size,
-                tune=tune,
-                chains=len(chains),
-                cores=min(self._cores(), len(chains)),
+        def start(told: Callable[[Any], None]) -> Any:
+            return begin(
+                ready,
+                told,
                 seed=seed,
+                cores=min(self._cores(), len(chains)),
+                stored=stored,
+                num_tune=tune,
+                num_draws=draws - chains[0].size,
+                num_chains=len(chains),
                 target_accept=self.target_accept,
-                progress_bar=False,
-                progress_callback=told,
-                store_unconstrained=stored,
-                return_raw_trace=True,
-                blocking=False,
-                **first,
+                **settings,
             )
 
-        return Job(chains, tune, draws, begin, compiled.reparameterized_names or ())
+        return Job(chains, tune, draws, start, ready.density.transformed)
 
     def _draw(
         self, jobs: list[Job], model: PopModel, progress: Callable[..., None], store: Store
@@ -250,6 +237,18 @@ class NUTS:
     def _cores(self) -> int:
         usable = getattr(os, "process_cpu_count", os.cpu_count)() or 1
         return self.cores or min(self.chains, usable)
+
+
+def _around(start: Start) -> Callable[..., NDArray[np.float64]]:
+    """Chains that start around a mode."""
+    spread = _SPREAD * start.scale
+    spread[start.coordinates] = 1.0
+
+    def at(seed: Any = None) -> NDArray[np.float64]:
+        rng = np.random.default_rng(seed)
+        return start.position + spread * rng.uniform(-1, 1, len(spread))
+
+    return at
 
 
 def _exactly(position: NDArray[np.float64] | None) -> Callable[..., NDArray[np.float64]]:

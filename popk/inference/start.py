@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from scipy.special import logit
 
 from popk.dataset import Dataset
 from popk.inference.approximation import approximate_likelihood
+from popk.inference.density import Density
 from popk.inference.forms import centred_coordinates
 from popk.model import PopModel
 from popk.statistics import Normal
@@ -49,11 +49,10 @@ class Start:
 class Point:
     """Reads and writes the sampler's flat vector by variable name."""
 
-    def __init__(self, compiled: Any) -> None:
-        names, slices, shapes = compiled.shape_info
-        self._compiled = compiled
-        self._places = dict(zip(names, zip(slices, shapes, strict=True), strict=True))
-        self.size = int(compiled.n_dim)
+    def __init__(self, density: Density) -> None:
+        self._density = density
+        self._places = density.places
+        self.size = density.size
 
     def place(self, name: str) -> slice | None:
         """Where a free variable (under its transformed name) stands, or None."""
@@ -79,29 +78,28 @@ class Point:
 
     def values(self, x: Floats) -> dict[str, Floats]:
         """Every variable, transformed back, at a point."""
-        expanded = self._compiled.expand_func(x)
-        flat = np.asarray(expanded[0] if isinstance(expanded, list | tuple) else expanded)
-        return {name: flat[where].reshape(shape) for name, (where, shape) in self._places.items()}
+        return self._density.expand(x)
 
     def log_density(self, x: Floats) -> tuple[float, Floats]:
         """Log density and gradient."""
-        value, gradient = self._compiled.logp_func(x)
-        return float(value), np.asarray(gradient)
+        return self._density.log_density(x)
 
 
-def find_start(model: PopModel, dataset: Dataset, compiled: Any, forms: Mapping[str, str]) -> Start:
+def find_start(
+    model: PopModel, dataset: Dataset, density: Density, forms: Mapping[str, str]
+) -> Start:
     """A starting point for every chain.
 
     Parameters
     ----------
     model, dataset
         What is fitted to what.
-    compiled
-        The compiled adapted model, its curvature, pull and centred scale zero.
+    density
+        Of the adapted model, its curvature, pull and centred scale zero.
     forms
         The form of every effect between subjects (`popk.statistics.check_forms`).
     """
-    point = Point(compiled)
+    point = Point(density)
     x, scale = np.zeros(point.size), np.ones(point.size)
     for parameter in model.parameters:
         where = point.place(parameter.name)

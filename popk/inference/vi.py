@@ -9,10 +9,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from popk.dataset import Dataset
 from popk.errors import SettingError
-from popk.inference.compiled import compiled_graph
+from popk.inference.density import Density, compiled_density
 from popk.inference.marginal.importance import smoothed, systematic_chains
 from popk.inference.progress import Progress
 from popk.inference.runs.store import NOWHERE, Store
@@ -86,12 +87,20 @@ class VI:
         seed, with the same result.
         """
         del store
+        with threadpool_limits(1, user_api="blas"):  # small matrices: threads only wait
+            return self._run(model, dataset, seed, progress)
+
+    def _run(
+        self, model: PopModel, dataset: Dataset, seed: int, progress: Progress
+    ) -> tuple[xr.Dataset, xr.Dataset]:
         progress("compiling the model")
-        graph, compiled = compiled_graph(model, dataset)
+        forms = check_forms(model.iiv, {})
+        density = compiled_density(model, dataset, forms)
         progress("finding a starting point")
-        start = find_start(model, dataset, compiled, check_forms(model.iiv, {}))
-        _adapt(graph, start.approximation)
-        point = Point(compiled)
+        start = find_start(model, dataset, density, forms)
+        known = {name: value for name, value in start.approximation.items() if name in density.data}
+        density = density.with_data(**known)
+        point = Point(density)
         rng = np.random.default_rng(seed)
         fitted = _fitted(point, start.position, start.scale, self._fixed(point.size, rng), progress)
         scores = rng.standard_normal((self.chains * self.proposals, point.size))
@@ -101,7 +110,7 @@ class VI:
         log_weight = log_posterior - log_proposal + 0.5 * point.size * _LOG_TWO_PI
         smooth, khat = smoothed(log_weight)
         flat = systematic_chains(smooth, self.chains, self.draws, rng)
-        posterior = _posterior(graph, point, x[flat], self.chains)
+        posterior = _posterior(density, point, x[flat], self.chains)
         return posterior, self._statistics(fitted, log_posterior[flat], log_weight, khat)
 
     def _fixed(self, size: int, rng: np.random.Generator) -> Floats:
@@ -132,16 +141,6 @@ class VI:
                 ),
             },
         )
-
-
-def _adapt(graph: Any, approximation: dict[str, Floats]) -> None:
-    """Change to the coordinates of an approximation of the likelihood.
-
-    The compiled density shares its data with the graph.
-    """
-    for name, value in approximation.items():
-        if name in graph.named_vars:
-            graph[name].set_value(value)
 
 
 @dataclass(frozen=True)
@@ -207,23 +206,18 @@ def _log_densities(point: Point, x: Floats, progress: Progress) -> Floats:
     return found
 
 
-def _posterior(graph: Any, point: Point, x: Floats, chains: int) -> xr.Dataset:
+def _posterior(density: Density, point: Point, x: Floats, chains: int) -> xr.Dataset:
     """The variables of the model at points (S, n), each (chain, draw, …)."""
     values = [point.values(one) for one in x]
-    named = {k: tuple(v) for k, v in graph.named_vars_to_dims.items()}
-    wanted = [v.name for v in (*graph.free_RVs, *graph.deterministics)]
     shape = (chains, len(x) // chains)
     variables = {}
-    for name in wanted:
-        stacked = np.stack([value[name] for value in values])
-        inner = named.get(name, ())
-        if stacked.ndim - 1 == len(inner):
-            variables[name] = (
-                ("chain", "draw", *inner),
-                stacked.reshape(*shape, *stacked.shape[1:]),
-            )
+    for name in density.places:
+        if name not in density.transformed:
+            stacked = np.stack([value[name] for value in values])
+            dims = ("chain", "draw", *density.dims.get(name, ()))
+            variables[name] = (dims, stacked.reshape(*shape, *stacked.shape[1:]))
     used = {dim for dims, _ in variables.values() for dim in dims}
-    coords = {k: list(v) for k, v in graph.coords.items() if k in used and v is not None}
+    coords = {name: labels for name, labels in density.coords.items() if name in used}
     return xr.Dataset(
         variables, coords={"chain": np.arange(shape[0]), "draw": np.arange(shape[1]), **coords}
     )

@@ -18,13 +18,9 @@ from pytensor.tensor.variable import TensorVariable
 from popk.structure.base import Structure
 from popk.structure.engine.compiled import compiled, loop_of
 from popk.structure.engine.plan import external
-from popk.structure.engine.prepare import Schedule
+from popk.structure.engine.prepare import INPUTS, arrays_of
 
-# What the operation takes after theta, in this order: fields of `Schedule`, and `subject_of`.
-INPUTS = (
-    "subject_of", "output_of", "row_of", "tasks", "first", "numbers", "codes", "traits", "rounds",
-    "starts", "operations", "vectors",
-)  # fmt: skip
+__all__ = ["INPUTS", "Prediction", "arrays_of", "prediction"]
 
 
 class Prediction(Op):
@@ -173,8 +169,3 @@ def prediction(
     """
     value, _ = cast(Sequence[Any], Prediction(structure)(theta, *inputs))
     return cast(TensorVariable[Any, Any], value)
-
-
-def arrays_of(schedule: Schedule) -> dict[str, Any]:
-    """The arrays that `prediction` takes, by the names in `INPUTS`."""
-    return {name: getattr(schedule, name) for name in INPUTS}

@@ -51,10 +51,9 @@ def test_marginal_compiles_nothing_for_other_data_in_another_process(fits):
 
 
 @pytest.mark.slow
-def test_nuts_compiles_no_part_of_the_model_again_in_another_process(fits):
-    found = after(fits, NUTS(draws=10, tune=50, chains=2, pilot=0), subjects=4)
-    names = {name.rpartition(".")[2] for name in found["compiled"]}
-    # What PyTensor writes for the model; nutpie's way into it holds addresses, and is made anew.
-    assert names.isdisjoint({"numba_funcified_fgraph", "numba_composite", "fused_elemwise_fn"})
-    assert not any(name.startswith("popk.") for name in found["compiled"])
-    assert any(name.startswith("nutpie.") for name in found["compiled"])
+def test_nuts_compiles_nothing_for_other_data_in_another_process(fits):
+    found = after(fits, NUTS(draws=10, tune=50, chains=2, pilot=0), subjects=6)
+    # Numba makes a helper of PyTensor's anew where it reads code that refers to it.
+    assert {name.rpartition(".")[2] for name in found["compiled"]} <= {"get_ptr_func"}
+    # Without the graph nobody needs PyMC; nutpie's library works without what the package imports.
+    assert {"pymc", "nutpie", "arviz", "jax", "matplotlib"}.isdisjoint(found["imported"])

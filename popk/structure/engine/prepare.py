@@ -31,6 +31,11 @@ from popk.structure.engine.vector import W
 from popk.structure.events import DOSE, OBSERVE, Events
 
 STATIC_NUMBERS = 5  # without the derivatives by the parameters of doses
+# What `popk.structure.op.Prediction` takes after theta, in this order: fields of `Schedule`.
+INPUTS = (
+    "subject_of", "output_of", "row_of", "tasks", "first", "numbers", "codes", "traits", "rounds",
+    "starts", "operations", "vectors",
+)  # fmt: skip
 
 type Integers = NDArray[np.int64]
 type Floats = NDArray[np.float64]
@@ -201,3 +206,8 @@ def _atoms(
         numbers[low : low + n], codes[low : low + n] = scratch[0][:n], scratch[1][:n]
     total = starts[n_subjects]
     return starts, numbers[:total].copy(), codes[:total].copy()
+
+
+def arrays_of(schedule: Schedule) -> dict[str, Any]:
+    """The arrays that `popk.structure.op.prediction` takes, by the names in `INPUTS`."""
+    return {name: getattr(schedule, name) for name in INPUTS}
