@@ -25,6 +25,7 @@ from popk.statistics import (
     pytensor_operations,
 )
 from popk.structure.engine.prepare import arrays_of, prepare
+from popk.structure.jax_op import register_for_jax
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -46,6 +47,7 @@ def build(
     *,
     adapted: bool = False,
     forms: Mapping[str, str] | None = None,
+    jax: bool = False,
 ) -> pm.Model:
     """The PyMC model of a population model given data.
 
@@ -84,16 +86,25 @@ def build(
     forms
         With `adapted`: effects that are ``"centred"`` (`popk.forms`) or ``"non-centred"`` instead.
         Not with sub-populations.
+    jax
+        Make it ready for PyTensor's JAX backend, and so for what samples by it:
+        ``pm.sample(nuts_sampler="numpyro")`` or ``"blackjax"``, nutpie with ``backend="jax"``. The
+        density is the same; events are constants of the graph then, not data. Loading that backend
+        switches JAX to double precision for the whole process. See `popk.structure.jax_op`.
 
     Raises
     ------
     DataError, ModelError, SettingError
         When the data do not fit the model: units, covariates, compartments, kinds of observation
         without a residual error, or observations whose likelihood is undefined; or forms do not.
+        With `jax`, when JAX is missing or in single precision, the structure has no closed form, or
+        its doses have parameters.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
+    if jax:
+        register_for_jax(model.structure)
     design = check_fit(model, dataset)
     refuse_single_group(model, design.covariates)
     chosen = check_forms(model.iiv, forms or {}) if adapted else None
@@ -141,8 +152,28 @@ def build(
             pm.Deterministic("class_parameters", firsts, dims=("class", "subject", "parameter"))
         else:
             thetas = [_described(thetas[0], rows, by_row=design.varies and not adapted)]
-        _observations(model, dataset, design, thetas, population, terms)
+        events = _events(model, design, constant=jax)
+        _observations(model, dataset, design, thetas, population, terms, events)
+    if jax:
+        _check_derivatives(model, built)
     return built
+
+
+def _check_derivatives(model: PopModel, built: pm.Model) -> None:
+    """Refuse what JAX, making derivatives itself, would silently make wrong ones of.
+
+    PyTensor leaves out what holds a part of a graph constant when it is translated.
+    """
+    from pytensor.gradient import DisconnectedGrad
+    from pytensor.graph.traversal import ancestors
+
+    nodes = (variable.owner for variable in ancestors([built.logp()]))
+    if any(node is not None and isinstance(node.op, DisconnectedGrad) for node in nodes):
+        raise SettingError(
+            f"The likelihood of {model.name} (Student's t, with observations beyond a limit of "
+            "quantification) has derivatives that JAX cannot make of PyTensor's graph. Sample it "
+            "by popk.NumpyroNUTS, which takes PyTensor's own, or leave out jax=True."
+        )
 
 
 def _described(theta: Any, rows: Rows, *, by_row: bool) -> Any:
@@ -181,6 +212,23 @@ def _population(model: PopModel, forms: Mapping[str, str] | None) -> dict[str, A
     return found
 
 
+def _events(model: PopModel, design: Design, *, constant: bool) -> dict[str, Any]:
+    """What the structure's operation takes after the parameters, by name."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+
+    found: dict[str, Any] = {}
+    for name, values in arrays_of(prepare(model.structure, design.events)).items():
+        if name == "subject_of":
+            found[name] = pm.Data(event_name(name), values, dims="observation")
+        elif constant:
+            found[name] = pt.constant(values, name=event_name(name))
+        else:
+            found[name] = pm.Data(event_name(name), values)
+    return found
+
+
 def _observations(
     model: PopModel,
     dataset: Dataset,
@@ -188,27 +236,22 @@ def _observations(
     thetas: list[Any],
     population: dict[str, Any],
     terms: list[Any],
+    inputs: dict[str, Any],
 ) -> None:
     """The likelihood ``DV`` of the model on the context stack.
 
     ``thetas`` has the parameters (row, parameter) of each class where there are any, ``terms`` what
-    adds to the log density (subject) there.
+    adds to the log density (subject) there; ``inputs`` the events by name.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     from popk.structure.op import prediction
 
-    events = design.events
-    arrays = arrays_of(prepare(model.structure, events))
-    inputs = [
-        pm.Data(event_name(name), values, dims="observation" if name == "subject_of" else None)
-        for name, values in arrays.items()
-    ]
     # pm.Data keeps whole numbers in 32 bits.
-    whole = [pt.cast(data, "int64") if data.dtype == "int32" else data for data in inputs]
+    whole = [pt.cast(data, "int64") if data.dtype == "int32" else data for data in inputs.values()]
     predicted = [prediction(model.structure, theta, whole) for theta in thetas]
-    observed = observations(model, dataset, events)
+    observed = observations(model, dataset, design.events)
     dv, *given = (
         pm.Data(name, values, dims="observation")
         for name, values in zip(OBSERVED, observed, strict=True)
@@ -223,8 +266,7 @@ def _observations(
 
     if model.classes:
         each = [log_likelihood(dv, *given, one, *sigma.values()) for one in predicted]
-        subject_of = inputs[list(arrays).index("subject_of")]
-        sum_over_classes(model, each, terms, subject_of, population, design.labels)
+        sum_over_classes(model, each, terms, inputs["subject_of"], population, design.labels)
         return
     parents = (*given, *predicted, *sigma.values())
     pm.CustomDist(

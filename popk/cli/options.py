@@ -67,18 +67,19 @@ class Sampling:
 
     seed: Annotated[int, Parameter(help="Seed of the random numbers")] = 1
     by: Annotated[
-        Literal["marginal", "nuts", "smc", "laplace", "pathfinder", "vi", "map"],
+        Literal["marginal", "nuts", "numpyro", "smc", "laplace", "pathfinder", "vi", "map"],
         Parameter(
             help="marginal: the population parameters alone, each subject's random effects "
-            "integrated out; nuts: everything jointly, by the No-U-Turn sampler; smc: as marginal, "
-            "by particles from the prior, for several modes; laplace, pathfinder, vi: "
-            "approximations; map: the mode alone, which is no final result"
+            "integrated out; nuts: everything jointly, by the No-U-Turn sampler; numpyro: "
+            "the same by NumPyro, on a GPU where JAX has one; smc: as marginal, by particles from "
+            "the prior, for several modes; laplace, pathfinder, vi: approximations; map: the "
+            "mode alone, which is no final result"
         ),
     ] = "marginal"
     draws: Annotated[int | None, Parameter(help="Draws per chain that are kept")] = None
-    tune: Annotated[int | None, Parameter(help="Tuning steps per chain, not kept (--by nuts)")] = (
-        None
-    )
+    tune: Annotated[
+        int | None, Parameter(help="Tuning steps per chain, not kept (--by nuts, numpyro)")
+    ] = None
     chains: Annotated[int | None, Parameter(help="Number of chains")] = None
 
     def method(self) -> Method:
@@ -89,11 +90,11 @@ class Sampling:
         SettingError
             When a setting is out of its range, or the method does not have it.
         """
-        from popk.inference import MAP, NUTS, SMC, VI, Laplace, Marginal, Pathfinder
+        from popk.inference import MAP, NUTS, SMC, VI, Laplace, Marginal, NumpyroNUTS, Pathfinder
 
         given = {name: getattr(self, name) for name in ("draws", "tune", "chains")}
         set_ = {name: value for name, value in given.items() if value is not None}
-        if "tune" in set_ and self.by != "nuts":
+        if "tune" in set_ and self.by not in {"nuts", "numpyro"}:
             raise SettingError(
                 f"--tune {self.tune} was given, which --by {self.by} does not have: it adapts by "
                 "itself. Leave it out, or sample with --by nuts."
@@ -108,8 +109,8 @@ class Sampling:
         if self.by in {"laplace", "pathfinder", "vi"} and "draws" in set_:
             set_["proposals"] = max(100, 2 * set_["draws"])
         method: type[Method] = {
-            "marginal": Marginal, "nuts": NUTS, "smc": SMC, "laplace": Laplace,
-            "pathfinder": Pathfinder, "vi": VI, "map": MAP,
+            "marginal": Marginal, "nuts": NUTS, "numpyro": NumpyroNUTS, "smc": SMC,
+            "laplace": Laplace, "pathfinder": Pathfinder, "vi": VI, "map": MAP,
         }[self.by]  # fmt: skip
         return method(**set_)
 

@@ -10,7 +10,7 @@ import xarray as xr
 from popk.dataset import Dataset
 from popk.diagnostics import verdict_of
 from popk.errors import PopkError
-from popk.inference import NUTS, Marginal, Method, sample
+from popk.inference import NUTS, Marginal, Method, NumpyroNUTS, sample
 from popk.inference.method import from_values
 from popk.model import PopModel
 from popk.population import PopulationDraws, model_of
@@ -37,6 +37,8 @@ def method_of(fit: xr.DataTree) -> Method:
     has the same posterior and nothing to compile.
     """
     method = from_values(json.loads(fit.attrs["method"]))
+    if isinstance(method, NumpyroNUTS) and _suits_marginal(model_of(fit)):
+        return Marginal(draws=method.draws, chains=method.chains)
     if isinstance(method, NUTS) and _suits_marginal(model_of(fit)):
         return Marginal(
             draws=method.draws, chains=method.chains, cores=method.cores, otherwise=method

@@ -6,6 +6,7 @@ from popk.inference.laplace import Laplace
 from popk.inference.map import MAP
 from popk.inference.marginal import Marginal
 from popk.inference.method import Method
+from popk.inference.numpyro_nuts import NumpyroNUTS
 from popk.inference.nuts import NUTS
 from popk.inference.pathfinder import Pathfinder
 from popk.inference.progress import ChainReport, Report
@@ -22,6 +23,7 @@ __all__ = [
     "Laplace",
     "Marginal",
     "Method",
+    "NumpyroNUTS",
     "Pathfinder",
     "Report",
     "Run",

@@ -79,8 +79,9 @@ def sample(
     dataset
         The data, in the model's units.
     method
-        How to sample: `Marginal`, `NUTS` or `SMC`; approximately, by `Laplace`, `Pathfinder` or
-        `VI`; or `MAP` for the mode alone, as one draw. `Marginal()` if None.
+        How to sample: `Marginal`, `NUTS` (`NumpyroNUTS` on a GPU) or `SMC`; approximately, by
+        `Laplace`, `Pathfinder` or `VI`; or `MAP` for the mode alone, as one draw.
+        `Marginal()` if None.
     seed
         Seed of all random numbers.
     progress
@@ -145,8 +146,9 @@ def sample(
 def resume(run: str | PathLike[str] | Run, *, progress: bool | Listener = True) -> xr.DataTree:
     """Continue a run that was interrupted, or give the fit of one that was finished.
 
-    Nothing but what was drawn after the last chunk is drawn again. By `Marginal` the posterior is
-    the same to the bit as without the interruption (on the same machine, with the same versions).
+    Nothing but what was drawn after the last chunk is drawn again. By `Marginal` and `NumpyroNUTS`
+    the posterior is the same to the bit as without the interruption (on the same machine, or
+    device, with the same versions).
     By `NUTS` it is the same posterior, but not the same draws: each chain goes on from its last
     stored draw after half as much tuning, which is not kept; ``attrs["resumed"]`` says where. The
     other methods store nothing before the fit: they begin again from the seed, and give the same.

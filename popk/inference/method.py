@@ -9,6 +9,7 @@ from popk.errors import SettingError
 from popk.inference.laplace import Laplace
 from popk.inference.map import MAP
 from popk.inference.marginal import Marginal
+from popk.inference.numpyro_nuts import NumpyroNUTS
 from popk.inference.nuts import NUTS
 from popk.inference.pathfinder import Pathfinder
 from popk.inference.smc import SMC
@@ -16,9 +17,11 @@ from popk.inference.vi import VI
 
 __all__ = ["Method", "as_values", "from_values"]
 
-type Method = NUTS | Marginal | SMC | Laplace | Pathfinder | VI | MAP
+type Method = NUTS | NumpyroNUTS | Marginal | SMC | Laplace | Pathfinder | VI | MAP
 
-_METHODS: tuple[type[Method], ...] = (NUTS, Marginal, SMC, Laplace, Pathfinder, VI, MAP)
+_METHODS: tuple[type[Method], ...] = (
+    NUTS, NumpyroNUTS, Marginal, SMC, Laplace, Pathfinder, VI, MAP,
+)  # fmt: skip
 
 
 def as_values(method: Method) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from popk.design import Design
 from popk.inference.map import MAP
 from popk.inference.marginal import Marginal
 from popk.inference.method import Method
+from popk.inference.numpyro_nuts import NumpyroNUTS
 from popk.inference.nuts import NUTS
 from popk.inference.precision import precision_of
 from popk.inference.progress import Progress
@@ -55,13 +56,15 @@ def needs_of(model: PopModel, design: Design, method: Method) -> Needs:
     others = draws * single * observations + 8.0 * _PREDICTED * (2 * observations + subjects)
     fit = posterior + others
     # By NUTS the coordinates of the effects are drawn too, and the sampler's positions are kept.
-    is_joint = isinstance(method, NUTS)
+    is_joint = isinstance(method, NUTS | NumpyroNUTS)
     each = 2 * population + 3 * effects + parameters if is_joint else population + effects + 2
     drawn = 8.0 * made * each
-    copies = _JOINT_COPIES if isinstance(method, NUTS | VI) else _COPIES
+    copies = _JOINT_COPIES if isinstance(method, NUTS | NumpyroNUTS | VI) else _COPIES
     memory = max(copies * drawn, drawn + posterior, fit)
-    # Only these two write what they draw before the fit is put together.
+    # Only these write what they draw before the fit is put together, NumPyro's positions alone.
     written = drawn if isinstance(method, NUTS | Marginal) else 0.0
+    if isinstance(method, NumpyroNUTS):
+        written = 8.0 * made * (population + effects)
     return Needs(memory=memory + _AT_A_TIME, disk=written + fit)
 
 
@@ -70,7 +73,7 @@ def _numbers(method: Method) -> tuple[int, int]:
     if isinstance(method, MAP):
         return 1, 1
     draws = method.chains * (method.particles if isinstance(method, SMC) else method.draws)
-    if isinstance(method, NUTS | Marginal | SMC):
+    if isinstance(method, NUTS | NumpyroNUTS | Marginal | SMC):
         return draws, draws
     return draws, max(draws, method.chains * method.proposals)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,21 +15,18 @@ from threadpoolctl import threadpool_limits
 
 from popk.dataset import Dataset
 from popk.errors import SettingError
-from popk.inference.approximation import approximate_likelihood, effect_names
 from popk.inference.chains import Chain, Job, assembled_chains, draw_chains
 from popk.inference.density import Density, Ready, begin, compiled_density
-from popk.inference.forms import centred_coordinates
 from popk.inference.progress import Progress
 from popk.inference.runs.store import NOWHERE, Store
-from popk.inference.start import Start, find_start
+from popk.inference.settings import check_trajectories
+from popk.inference.start import Start, averaged, find_start
 from popk.model import PopModel
-from popk.statistics import FORMS, Fixed, check_forms
+from popk.statistics import Fixed, check_forms
 
 __all__ = ["NUTS"]
 
-_AVERAGED = 64  # pilot draws over which the likelihood is approximated
 _RETUNED = 50  # draws to tune a chain that goes on, at least
-_SPREAD = 0.2  # of the chains' starting points, in the population parameters (mostly logarithms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,21 +76,7 @@ class NUTS:
                 raise SettingError(f"NUTS was given {name}={value!r}; expected {lowest} or more.")
         if self.cores is not None and self.cores < 1:
             raise SettingError(f"NUTS was given cores={self.cores!r}; expected 1 or more.")
-        if not 0.5 <= self.target_accept < 1:
-            raise SettingError(
-                f"NUTS was given target_accept={self.target_accept!r}; expected 0.5 to below 1."
-            )
-
-        if not isinstance(self.forms, Mapping):
-            raise SettingError(
-                f'NUTS was given forms={self.forms!r}; give a mapping such as {{"CL": "centred"}}.'
-            )
-        for name, form in self.forms.items():
-            if form not in FORMS:
-                raise SettingError(
-                    f"NUTS was given the form {form!r} for {name}; expected one of "
-                    f"{', '.join(FORMS)}."
-                )
+        check_trajectories(self)
 
     def run(
         self,
@@ -155,25 +138,16 @@ class NUTS:
         job = self._job(ready, chains, tune=self.pilot, draws=self.pilot, seed=seed)
         self._draw([job], model, partial(progress, "pilot run"), NOWHERE)
         drawn, _ = assembled_chains(chains, self.pilot, dict(ready.density.coords))
-        posterior = drawn.stack(all=("chain", "draw"))
-        chosen = np.linspace(0, posterior.sizes["all"] - 1, _AVERAGED).astype(int)
-        names = [parameter.name for parameter in model.parameters]
-        names += effect_names(model, posterior)
-        thin = posterior[names].isel(all=chosen).transpose("all", ...)
-        draws = [{name: thin[name].values[k] for name in names} for k in range(_AVERAGED)]
-        found = approximate_likelihood(model, dataset, draws)
-        forms = check_forms(model.iiv, self.forms)
-        found |= centred_coordinates(model, dataset, forms, draws)
-        return replace(start, approximation=found)
+        return averaged(model, dataset, check_forms(model.iiv, self.forms), start, drawn)
 
     def _with(self, compiled: Density, model: PopModel, start: Start) -> Ready:
         """The density in adapted coordinates, its chains starting around ``start``."""
-        forms = check_forms(model.iiv, self.forms)
-        adapted = "adapted" in forms.values()
-        needs = {"occasion": bool(model.iov.effects), "curvature": adapted, "pull": adapted}
-        needs["centred"] = "centred" in forms.values()
-        known = {k: v for k, v in start.approximation.items() if needs[k.split("_")[0]]}
-        return Ready(compiled.with_data(**known), _around(start))
+
+        def around(seed: Any = None) -> NDArray[np.float64]:
+            return start.around(np.random.default_rng(seed))
+
+        known = start.data(model, check_forms(model.iiv, self.forms))
+        return Ready(compiled.with_data(**known), around)
 
     def _jobs(self, ready: Ready, chains: list[Chain], seed: int, *, stored: bool) -> list[Job]:
         """What is left to draw: each begun chain by itself, those not begun together."""
@@ -237,18 +211,6 @@ class NUTS:
     def _cores(self) -> int:
         usable = getattr(os, "process_cpu_count", os.cpu_count)() or 1
         return self.cores or min(self.chains, usable)
-
-
-def _around(start: Start) -> Callable[..., NDArray[np.float64]]:
-    """Chains that start around a mode."""
-    spread = _SPREAD * start.scale
-    spread[start.coordinates] = 1.0
-
-    def at(seed: Any = None) -> NDArray[np.float64]:
-        rng = np.random.default_rng(seed)
-        return start.position + spread * rng.uniform(-1, 1, len(spread))
-
-    return at
 
 
 def _exactly(position: NDArray[np.float64] | None) -> Callable[..., NDArray[np.float64]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 
 from popk.errors import SettingError
+from popk.statistics import FORMS
 
-__all__ = ["check_cores", "check_flag", "check_proposals", "check_whole"]
+__all__ = ["check_cores", "check_flag", "check_proposals", "check_trajectories", "check_whole"]
 
 
 def check_whole(method: object, lowest: dict[str, int]) -> None:
@@ -73,6 +75,30 @@ def check_proposals(method: object, *, weighted: bool = True) -> None:
             f"{type(method).__name__} was given proposals={proposals} for draws={draws}; draws are "
             "chosen among proposals, so give at least as many of these."
         )
+
+
+def check_trajectories(method: object) -> None:
+    """Refuse a ``target_accept`` or ``forms`` that make no sense.
+
+    Raises
+    ------
+    SettingError
+        When one makes none, in a sentence.
+    """
+    name = type(method).__name__
+    target, forms = (getattr(method, setting) for setting in ("target_accept", "forms"))
+    if not 0.5 <= target < 1:
+        raise SettingError(f"{name} was given target_accept={target!r}; expected 0.5 to below 1.")
+    if not isinstance(forms, Mapping):
+        raise SettingError(
+            f'{name} was given forms={forms!r}; give a mapping such as {{"CL": "centred"}}.'
+        )
+    for effect, form in forms.items():
+        if form not in FORMS:
+            raise SettingError(
+                f"{name} was given the form {form!r} for {effect}; expected one of "
+                f"{', '.join(FORMS)}."
+            )
 
 
 def _is_whole(value: object) -> bool:

@@ -9,26 +9,29 @@ times over.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logit
 
 from popk.dataset import Dataset
-from popk.inference.approximation import approximate_likelihood
-from popk.inference.density import Density
+from popk.inference.approximation import approximate_likelihood, effect_names
 from popk.inference.forms import centred_coordinates
 from popk.model import PopModel
 from popk.statistics import Normal
 
-__all__ = ["Start", "find_start"]
+__all__ = ["Start", "averaged", "find_start"]
 
 type Floats = NDArray[np.float64]
 
 _EM_STEPS = 6
 _EVALUATIONS = 80  # of the density, in each EM step
+_AVERAGED = 64  # draws over which the likelihood is approximated
+_SPREAD = 0.2  # of the chains' starting points, in the population parameters (mostly logarithms)
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,42 @@ class Start:
     coordinates: NDArray[np.int64]
     approximation: dict[str, Floats]
 
+    def around(self, rng: np.random.Generator) -> Floats:
+        """Where one chain starts (n_dim)."""
+        spread = _SPREAD * self.scale
+        spread[self.coordinates] = 1.0
+        return self.position + spread * rng.uniform(-1, 1, len(spread))
+
+    def data(self, model: PopModel, forms: Mapping[str, str]) -> dict[str, Floats]:
+        """Those of the approximation that the compiled model takes."""
+        adapted = "adapted" in forms.values()
+        needs = {"occasion": bool(model.iov.effects), "curvature": adapted, "pull": adapted}
+        needs["centred"] = "centred" in forms.values()
+        return {k: v for k, v in self.approximation.items() if needs[k.split("_")[0]]}
+
+
+class Joint(Protocol):
+    """A joint density in the sampler's coordinates."""
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+
+    @property
+    def places(self) -> Mapping[str, tuple[slice, tuple[int, ...]]]:
+        """Place of each variable among all, the coordinates first, and its shape."""
+
+    def log_density(self, x: Floats) -> tuple[float, Floats]:
+        """Log density and gradient at a point (size)."""
+
+    def expand(self, x: Floats) -> dict[str, Floats]:
+        """Every variable at a point (size)."""
+
 
 class Point:
     """Reads and writes the sampler's flat vector by variable name."""
 
-    def __init__(self, density: Density) -> None:
+    def __init__(self, density: Joint) -> None:
         self._density = density
         self._places = density.places
         self.size = density.size
@@ -86,7 +120,7 @@ class Point:
 
 
 def find_start(
-    model: PopModel, dataset: Dataset, density: Density, forms: Mapping[str, str]
+    model: PopModel, dataset: Dataset, density: Joint, forms: Mapping[str, str]
 ) -> Start:
     """A starting point for every chain.
 
@@ -138,6 +172,31 @@ def find_start(
     # With the approximation in place, the conditional mode is u = 0.
     x[coordinates] = 0.0
     return Start(x, scale, coordinates, approximation)
+
+
+def averaged(
+    model: PopModel, dataset: Dataset, forms: Mapping[str, str], start: Start, drawn: xr.Dataset
+) -> Start:
+    """The likelihood approximated over draws of a pilot run instead of at the mode.
+
+    Parameters
+    ----------
+    model, dataset, forms
+        As for `find_start`.
+    start
+        From `find_start`.
+    drawn
+        Draws (chain, draw, …) of the compiled model's variables.
+    """
+    posterior = drawn.stack(all=("chain", "draw"))
+    chosen = np.linspace(0, posterior.sizes["all"] - 1, _AVERAGED).astype(int)
+    names = [parameter.name for parameter in model.parameters]
+    names += effect_names(model, posterior)
+    thin = posterior[names].isel(all=chosen).transpose("all", ...)
+    draws = [{name: thin[name].values[k] for name in names} for k in range(_AVERAGED)]
+    found = approximate_likelihood(model, dataset, draws)
+    found |= centred_coordinates(model, dataset, forms, draws)
+    return replace(start, approximation=found)
 
 
 def _coordinates(point: Point, follows: list[bool]) -> NDArray[np.int64]:

@@ -40,7 +40,7 @@ from popk.structure.engine.schedule import (
 from popk.structure.events import OBSERVE, RESET, ROW, Events
 from popk.structure.solve import check_theta
 
-__all__ = ["jax_outputs"]
+__all__ = ["check_jax", "jax_outputs", "outputs_of"]
 
 
 def jax_outputs(structure: Structure, events: Events) -> Callable[[Any], Any]:
@@ -74,11 +74,15 @@ def jax_outputs(structure: Structure, events: Events) -> Callable[[Any], Any]:
 
     Source: the closed forms, see `popk.structure.engine.mammillary`.
     """
-    _check(structure)
+    check_jax(structure)
+    return outputs_of(structure, prepare(structure, events))
+
+
+def outputs_of(structure: Structure, schedule: Schedule) -> Callable[[Any], Any]:
+    """The same from a schedule, nothing checked."""
     import jax
     import jax.numpy as jnp
 
-    schedule = prepare(structure, events)
     kernel = _Kernel(structure)
     table = _by_step(schedule, kernel.linear.size)
     steps = {name: jnp.asarray(values) for name, values in table.items()}
@@ -197,27 +201,34 @@ class _Kernel:
         return self._jump(*primals), tuple(change)
 
 
-def _check(structure: Structure) -> None:
+def check_jax(structure: Structure, *, switch: Callable[[], None] = lambda: None) -> None:
+    """Refuse what cannot be done by JAX: see `jax_outputs`.
+
+    ``switch`` is called once the structure is known to be possible and JAX to be there, before its
+    precision is looked at.
+    """
+    if structure.closed_form is None:
+        raise SettingError(
+            f"{structure!r} has no closed form; popk gives only structures with one to JAX. Sample "
+            "it by Marginal or NUTS."
+        )
+    if is_dynamic(structure):
+        names = ", ".join(parameter.name for parameter in structure.dosing.parameters)
+        raise SettingError(
+            f"The doses of {structure!r} have parameters ({names}); popk gives only structures "
+            "whose doses are as recorded to JAX. Sample it by Marginal or NUTS."
+        )
     try:
         import jax.numpy as jnp
     except ImportError:
         raise SettingError(
             'JAX is not installed; install it with popk\'s extra, pip install "popk[jax]".'
         ) from None
+    switch()
     if jnp.zeros(1).dtype != np.float64:
         raise SettingError(
             "JAX works in single precision here, which loses the digits of small concentrations; "
             'call jax.config.update("jax_enable_x64", True) first.'
-        )
-    if structure.closed_form is None:
-        raise SettingError(
-            f"{structure!r} has no closed form; popk gives only structures with one to JAX."
-        )
-    if is_dynamic(structure):
-        names = ", ".join(parameter.name for parameter in structure.dosing.parameters)
-        raise SettingError(
-            f"The doses of {structure!r} have parameters ({names}); popk gives only structures "
-            "whose doses are as recorded to JAX."
         )
 
 
