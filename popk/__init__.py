@@ -7,12 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from popk.comparison import averaged, compare, comparison_frame, loo
+    from popk.comparison import averaged, compare, comparison_frame, loo, loo_pit
     from popk.dataset import DataError, Dataset, read_dataset
     from popk.diagnostics import (
         PriorCheck,
         Verdict,
         check_priors,
+        contraction,
+        criticise,
         flip_flop,
         npde,
         residuals,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from popk.prior_prediction import prior_predictive
     from popk.regimen import Regimen
     from popk.reporting import report
+    from popk.sensitivity import influence, power_scaling
     from popk.statistics import (
         IIV,
         IOV,
@@ -128,12 +131,12 @@ if TYPE_CHECKING:
 # PyMC and Numba take seconds to import: every name is loaded when it is first used.
 _HOMES = {
     "popk.graph": ("build",),
-    "popk.comparison": ("averaged", "compare", "comparison_frame", "loo"),
+    "popk.comparison": ("averaged", "compare", "comparison_frame", "loo", "loo_pit"),
     "popk.dataset": ("DataError", "Dataset", "read_dataset"),
     "popk.errors": ("PopkError",),
     "popk.diagnostics": (
-        "PriorCheck", "Verdict", "check_priors", "flip_flop", "npde", "residuals", "shrinkage",
-        "verdict_of", "vpc",
+        "PriorCheck", "Verdict", "check_priors", "contraction", "criticise", "flip_flop", "npde",
+        "residuals", "shrinkage", "verdict_of", "vpc",
     ),
     "popk.individual": ("Trough", "decide", "individualise"),
     "popk.inference": (
@@ -146,6 +149,7 @@ _HOMES = {
     "popk.prior_prediction": ("prior_predictive",),
     "popk.regimen": ("Regimen",),
     "popk.reporting": ("report",),
+    "popk.sensitivity": ("influence", "power_scaling"),
     "popk.statistics": (
         "Additive",
         "Allometry",
@@ -309,6 +313,8 @@ __all__ = [
     "check_priors",
     "compare",
     "comparison_frame",
+    "contraction",
+    "criticise",
     "decide",
     "flattened",
     "flip_flop",
@@ -317,9 +323,12 @@ __all__ = [
     "from_nonmem",
     "from_omega",
     "individualise",
+    "influence",
     "load",
     "loo",
+    "loo_pit",
     "npde",
+    "power_scaling",
     "predict",
     "prior_predictive",
     "read_dataset",

@@ -2,7 +2,8 @@
 
 from popk.comparison.averaging import averaged
 from popk.comparison.leave_out import loo
+from popk.comparison.left_out_ranks import loo_pit
 from popk.comparison.questions import QUESTIONS
 from popk.comparison.table import compare, comparison_frame, told_apart
 
-__all__ = ["QUESTIONS", "averaged", "compare", "comparison_frame", "loo", "told_apart"]
+__all__ = ["QUESTIONS", "averaged", "compare", "comparison_frame", "loo", "loo_pit", "told_apart"]

@@ -1,7 +1,10 @@
 """Checks of priors and of a fit: numbers, apart from drawings."""
 
 from popk.diagnostics.convergence import Verdict, convergence_table, judge, verdict_of
+from popk.diagnostics.criticism import criticise
 from popk.diagnostics.directions import identifiability, weak_directions
+from popk.diagnostics.effects_table import random_effects
+from popk.diagnostics.learnt import contraction, patient_contraction
 from popk.diagnostics.plausibility import OutputCheck, PriorCheck, check_priors
 from popk.diagnostics.prediction_errors import npde
 from popk.diagnostics.residual_table import residuals
@@ -15,13 +18,17 @@ __all__ = [
     "PriorCheck",
     "Verdict",
     "check_priors",
+    "contraction",
     "convergence_table",
+    "criticise",
     "flip_flop",
     "flip_flop_in",
     "identifiability",
     "judge",
     "notes_on_flip_flop",
     "npde",
+    "patient_contraction",
+    "random_effects",
     "residuals",
     "shrinkage",
     "verdict_of",

@@ -27,10 +27,14 @@ class DosingTimes(NamedTuple):
     trough
         Whether at most a tenth of the dosing interval was left. After the last dose of all, the
         interval is taken to be as long as the one before it.
+    interval
+        Length of the dosing interval that the observation is in, taken likewise; NaN before any
+        dose, and where only one was given.
     """
 
     since: Floats
     trough: Bools
+    interval: Floats
 
 
 def dosing_times(dataset: Dataset) -> DosingTimes:
@@ -47,6 +51,7 @@ def dosing_times(dataset: Dataset) -> DosingTimes:
     seen = np.asarray(dataset.is_observation)
     since = np.full(len(time), np.nan)
     trough = np.zeros(len(time), dtype=bool)
+    interval = np.full(len(time), np.nan)
     for which in np.unique(run[seen]):
         rows = np.flatnonzero(run == which)
         given, order = _doses(rows[np.isin(evid[rows], (1, 4))], time, more, gap)
@@ -55,8 +60,10 @@ def dosing_times(dataset: Dataset) -> DosingTimes:
             n = int(before.sum())  # the doses stand in the order of time
             if n:
                 since[k] = time[k] - given[n - 1]
-                trough[k] = _is_trough(float(time[k]), given, n)
-    return DosingTimes(since[seen], trough[seen])
+                interval[k] = _interval(given, n)
+                nearly = given[n - 1] + (1 - NEAR_THE_NEXT) * interval[k]
+                trough[k] = time[k] >= nearly
+    return DosingTimes(since[seen], trough[seen], interval[seen])
 
 
 def _doses(
@@ -73,13 +80,12 @@ def _doses(
     return found[by_time], record[by_time]
 
 
-def _is_trough(at: float, given: Floats, n: int) -> bool:
-    """Whether little is left of the interval after the n-th dose."""
-    last = given[n - 1]
+def _interval(given: Floats, n: int) -> float:
+    """Length of the interval after the n-th dose; NaN where there is none."""
     if n < len(given):
-        interval = given[n] - last
+        found = given[n] - given[n - 1]
     elif n > 1:
-        interval = last - given[n - 2]
+        found = given[n - 1] - given[n - 2]
     else:
-        return False
-    return bool(interval > 0 and at >= last + (1 - NEAR_THE_NEXT) * interval)
+        return float("nan")
+    return float(found) if found > 0 else float("nan")

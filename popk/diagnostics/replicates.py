@@ -110,6 +110,11 @@ class Seen:
         return list(output_names(self.model, self.design, always=True)["OUTPUT"][1])
 
     @property
+    def interval(self) -> Floats:
+        """Length of the dosing interval that each observation is in; NaN where there is none."""
+        return dosing_times(self.dataset).interval
+
+    @property
     def units(self) -> str:
         """Unit of what is observed; as JSON, by output, where there are several units."""
         return units_of_outputs(self.model, self.design)

@@ -102,7 +102,8 @@ def individualise(  # noqa: PLR0913
     Returns
     -------
     DataTree with the groups ``decision`` (subject, week), ``posterior`` (subject, sample,
-    parameter), ``curve`` (subject, point) and ``data``. Where covariates change within a patient,
+    parameter; ``draw`` is the fit's draw that a sample goes with, chain after chain), ``curve``
+    (subject, point) and ``data``. Where covariates change within a patient,
     the parameters and covariates are those after the last record, which the forecast keeps. The
     forecast is of what the fit's data observe, if a concentration, or else of the structure's
     first output. A patient's ``reliable`` is 0 where the
@@ -142,6 +143,7 @@ def individualise(  # noqa: PLR0913
     known = json.loads(fit.attrs["subject_hashes"])
     # As many as for new patients, so that draws repeat where the fit has fewer.
     chosen = np.linspace(0, total - 1, int(samples)).round().astype(np.int64)
+    combined = thinned(fit, min(draws, total))
     presents = present_of(model, dataset, output=_output(model, own, design))
     _check_last_doses(presents)
     found: list[xr.Dataset] = []
@@ -155,6 +157,7 @@ def individualise(  # noqa: PLR0913
             else patient_posterior(population, patient, samples=samples, rng=rng)
         )
         one = _one(model, presents[index], posterior, request, in_fit=in_fit)
+        one["draw"] = ("sample", posterior.draw if in_fit else combined[posterior.draw])
         category = unmeasured_category(model, patient, posterior)
         unknown = [one["unmeasured"].item(), category, *unknown_groups(patient)]
         found.append(one.assign(unmeasured=((), " ".join(filter(None, unknown)))))
@@ -371,7 +374,7 @@ def _collect(
     padded = [one.pad(point=(0, points - one.sizes["point"])) for one in found]
     whole = xr.concat(padded, dim="subject").assign_coords(subject=list(dataset.subjects))
     about = [*_ABOUT, *dataset.covariates]
-    posterior = whole[["parameters", "troughs", "troughs_sustained"]]
+    posterior = whole[["parameters", "troughs", "troughs_sustained", "draw"]]
     for name in ("troughs", "troughs_sustained"):
         posterior[name].attrs["units"] = units.concentration
     decided = _decisions(posterior, target.concentration, request.probability)

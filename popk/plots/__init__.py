@@ -3,24 +3,43 @@
 No global state of matplotlib is used or changed. Units on the axes are those of the tree.
 """
 
+from popk.plots.contraction import plot_contraction
+from popk.plots.criticism import plot_criticism
+from popk.plots.goodness_of_fit import plot_goodness_of_fit
 from popk.plots.individual_fits import plot_individual_fits
+from popk.plots.influence import plot_influence
 from popk.plots.intervals import plot_intervals
+from popk.plots.left_out_ranks import plot_loo_pit
 from popk.plots.observed_vs_predicted import plot_observed_vs_predicted
 from popk.plots.patient import plot_concentration, plot_patient
 from popk.plots.population import plot_population
+from popk.plots.power_scaling import plot_interval_sensitivity, plot_power_scaling
 from popk.plots.predictive_check import plot_vpc
 from popk.plots.probability_curve import plot_probability_curve
+from popk.plots.random_effects import plot_effects_against_covariates, plot_random_effects
+from popk.plots.residual_panels import plot_npde, plot_residuals
 from popk.plots.style import NOT_CONVERGED, PlotError
 
 __all__ = [
     "NOT_CONVERGED",
     "PlotError",
     "plot_concentration",
+    "plot_contraction",
+    "plot_criticism",
+    "plot_effects_against_covariates",
+    "plot_goodness_of_fit",
     "plot_individual_fits",
+    "plot_influence",
+    "plot_interval_sensitivity",
     "plot_intervals",
+    "plot_loo_pit",
+    "plot_npde",
     "plot_observed_vs_predicted",
     "plot_patient",
     "plot_population",
+    "plot_power_scaling",
     "plot_probability_curve",
+    "plot_random_effects",
+    "plot_residuals",
     "plot_vpc",
 ]

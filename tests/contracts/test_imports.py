@@ -37,6 +37,7 @@ ORDER = (
     "individual",
     "inference",
     "comparison",
+    "sensitivity",
     "plots",
     "reporting",
     "demo",

@@ -58,3 +58,12 @@ def test_after_a_reset_earlier_doses_do_not_count(fits):
         fits.observe("A", 22.5, 5.0),
     )
     np.testing.assert_allclose(dosing_times(data).since, [6.9, np.nan, 2.5])
+
+
+def test_the_interval_is_the_one_that_the_sample_is_in(fits):
+    data = fits.dataset(
+        fits.dose("A", 0.0), fits.observe("A", 3.0, 5.0), fits.dose("A", 28.0),
+        fits.observe("A", 40.0, 5.0), fits.dose("A", 70.0), fits.observe("A", 75.0, 5.0),
+        fits.dose("B", 0.0), fits.observe("B", 3.0, 5.0),
+    )  # fmt: skip
+    np.testing.assert_allclose(dosing_times(data).interval, [28.0, 42.0, 42.0, np.nan])

@@ -1,0 +1,108 @@
+"""Sensitivity to the prior and to the likelihood, and what it does to one patient's intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from popk.plots.panels import check_kind
+from popk.plots.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PlotError,
+    axes_for,
+    bare,
+    mark_not_converged,
+    title_of,
+)
+
+__all__ = ["plot_interval_sensitivity", "plot_power_scaling"]
+
+_WORTH_A_LOOK = 0.05
+
+
+def plot_power_scaling(tree: xr.DataTree) -> Figure:
+    """Sensitivity of each population parameter to prior and likelihood; above 0.05 worth a look.
+
+    Parameters
+    ----------
+    tree
+        From `popk.power_scaling`.
+
+    Raises
+    ------
+    PlotError
+        When the tree is something else.
+    """
+    check_kind(tree, "power scaling", "popk.power_scaling")
+    table = tree["parameters"].to_dataset()
+    names = table["parameter"].values.tolist()
+    figure, ax = axes_for(None, size=(5.6, 0.9 + 0.27 * max(len(names), 2)))
+    at = np.arange(len(names))[::-1]
+    values = table["sensitivity"]
+    prior, data = (values.sel(component=c).values for c in ("prior", "likelihood"))
+    ax.hlines(at, np.minimum(prior, data), np.maximum(prior, data), color=GREY, lw=0.7)
+    ax.plot(data, at, "o", color=BLUE, ms=6, label="likelihood")
+    ax.plot(prior, at, "s", mfc="white", mec=ORANGE, mew=1.4, ms=5.5, label="prior")
+    ax.axvline(_WORTH_A_LOOK, color=INK, ls="--", lw=0.9)
+    ax.set_xlim(left=-0.01)
+    ax.set_yticks(at, names)
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel("Power-scaling sensitivity")
+    figure.legend(fontsize=7.5, frameon=False, loc="outside upper right", ncols=2)
+    mark_not_converged(ax, tree)
+    return figure
+
+
+def plot_interval_sensitivity(tree: xr.DataTree, *, subject: str) -> Figure:
+    """One patient's P(trough ≥ target) for each interval, as prior and likelihood are scaled.
+
+    Parameters
+    ----------
+    tree
+        From `popk.power_scaling` with an advice.
+    subject
+        The patient's ID.
+
+    Raises
+    ------
+    PlotError
+        When the tree is something else, rests on no advice, or holds no such patient.
+    """
+    check_kind(tree, "power scaling", "popk.power_scaling")
+    if "intervals" not in tree.children:
+        raise PlotError("No advice was given to popk.power_scaling, so there are no intervals.")
+    table = tree["intervals"].to_dataset()
+    known = table["subject"].values.astype(str).tolist()
+    if subject not in known:
+        raise PlotError(f"There is no patient {subject} here; there are {', '.join(known[:10])}.")
+    part = table.isel(subject=known.index(subject))
+    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, component in zip(axes, part["component"].values.tolist(), strict=True):
+        _curves(bare(ax), part.sel(component=component), float(tree.attrs["probability"]))
+        ax.set_title(f"{component} scaled", fontsize=9, color=INK, loc="left")
+        ax.set_xlabel("Interval after the last dose (weeks)")
+    target, unit = tree.attrs["target"], tree.attrs["target_units"]
+    axes[0].set_ylabel(f"P(trough ≥ {target:g} {unit})")
+    axes[0].legend(fontsize=7.5, frameon=False, title="power", title_fontsize=7.5)
+    figure.suptitle(title_of(subject), x=0.01, ha="left", fontsize=9, color=INK)
+    mark_not_converged(axes[0], tree)
+    return figure
+
+
+def _curves(ax: Axes, part: xr.Dataset, asked: float) -> None:
+    ax.axhline(asked, color=GREY, lw=1)
+    weeks = part["week"].values
+    styles = {-1: ("--", "v", ORANGE), 0: ("-", "o", INK), 1: (":", "^", BLUE)}
+    for power in part["power"].values.tolist():
+        style, marker, colour = styles[int(np.sign(power - 1))]
+        ax.plot(
+            weeks, part["probability"].sel(power=power).values, style, marker=marker, ms=4,
+            color=colour, lw=1.4, label=f"{power:g}",
+        )  # fmt: skip
+    ax.set(ylim=(-0.03, 1.03), xticks=weeks)
