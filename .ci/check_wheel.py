@@ -15,7 +15,7 @@ from shutil import copy2, copytree, ignore_patterns
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"popk": "popk", "models": "popk/models"}  # folder here: folder in the wheel
-SUFFIXES = {".py", ".csv", ".md", ".html", ".j2", ".css", ".typed"}
+SUFFIXES = {".py", ".csv", ".md", ".html", ".j2", ".css", ".js", ".typed"}
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         check_priors,
         contraction,
         criticise,
+        diagnose,
         flip_flop,
         npde,
         residuals,
@@ -135,8 +136,8 @@ _HOMES = {
     "popk.dataset": ("DataError", "Dataset", "read_dataset"),
     "popk.errors": ("PopkError",),
     "popk.diagnostics": (
-        "PriorCheck", "Verdict", "check_priors", "contraction", "criticise", "flip_flop", "npde",
-        "residuals", "shrinkage", "verdict_of", "vpc",
+        "PriorCheck", "Verdict", "check_priors", "contraction", "criticise", "diagnose",
+        "flip_flop", "npde", "residuals", "shrinkage", "verdict_of", "vpc",
     ),
     "popk.individual": ("Trough", "decide", "individualise"),
     "popk.inference": (
@@ -316,6 +317,7 @@ __all__ = [
     "contraction",
     "criticise",
     "decide",
+    "diagnose",
     "flattened",
     "flip_flop",
     "from_estimate",

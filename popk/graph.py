@@ -217,7 +217,6 @@ def _events(model: PopModel, design: Design, *, constant: bool) -> dict[str, Any
     import pymc as pm
     import pytensor.tensor as pt
 
-
     found: dict[str, Any] = {}
     for name, values in arrays_of(prepare(model.structure, design.events)).items():
         if name == "subject_of":

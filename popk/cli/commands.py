@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from popk.cli.compared import compare
 from popk.cli.conversion import import_nonmem
-from popk.cli.fitted import FIT, finish, fit_file, refuse_used, resume
+from popk.cli.fitted import finish, fit_file, refuse_used, resume
 from popk.cli.models import find_model, list_models
 from popk.cli.options import CommandError, Reading, Sampling, parse_weeks, read
 from popk.cli.output import (
@@ -28,6 +28,7 @@ from popk.cli.output import (
     print_table,
     track,
 )
+from popk.cli.reported import report
 from popk.errors import PopkError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-_REPORT = "report.html"
 _ROWS_SHOWN = 20
 _TERMINATED = 143  # 128 + SIGTERM
 _WIDE = 125  # columns of a terminal that holds the whole table of intervals
@@ -59,6 +59,7 @@ app = App(
 )
 app.command(compare)
 app.command(import_nonmem)
+app.command(report)
 app.command(resume)
 
 
@@ -291,36 +292,6 @@ def individualise(
         print_plain(console, f"… and {left} more patients in {listed.name}.")
     print_plain(console, count_intervals(advice))
     print_plain(console, f"Written: {stored} and {listed}{replaced}.")
-
-
-@app.command
-def report(run: Path, *, out: Path | None = None, title: str | None = None) -> None:
-    """Write the run's report: one HTML page that needs nothing else.
-
-    Parameters
-    ----------
-    run
-        Folder that `popk fit` wrote; all advice in it is part of the report
-    out
-        The page's file, report.html in the run's folder without it
-    title
-        The page's title
-    """
-    from popk.reporting import report as write
-    from popk.storage import load
-
-    fitted = load(fit_file(run))
-    advice = {path: load(path) for path in sorted(run.glob("advice_*.nc"))}
-    for path, tree in advice.items():
-        for what in ("model", "data"):
-            if tree.attrs[f"fit_{what}_hash"] != fitted.attrs[f"{what}_hash"]:
-                raise CommandError(
-                    f"{path} was made from another fit than {run / FIT}: the {what} differs. "
-                    "Run popk individualise again, or move the file away."
-                )
-    trees = sorted(advice.values(), key=lambda tree: float(tree.attrs["target"]))
-    written = write(fitted, trees, path=out or run / _REPORT, title=title)
-    print_plain(open_console(), f"Written: {written}.")
 
 
 @app.command

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from popk.cli.fitted import fit_file
 from popk.cli.options import CommandError
 from popk.cli.output import open_console, print_plain, print_table, track
+from popk.cli.reported import Paper, diagnosed, write_page
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,6 +26,7 @@ def compare(
     refit: Annotated[bool, Parameter(negative="--no-refit")] = True,
     draws: int | None = None,
     seed: int = 1,
+    paper: Paper | None = None,
 ) -> None:
     """Compare runs of the same data by how well they predict what was left out of the fit.
 
@@ -36,7 +38,8 @@ def compare(
         What is predicted: a new patient (patient), another observation of a known patient
         (observation), or each next observation from the patient's earlier ones (future)
     out
-        File for the table, .csv or .json (with notes and single predictions)
+        File for the result: .html (a report on the runs and their comparison, with all checks),
+        .csv (the table) or .json (with notes and single predictions)
     refit
         Refit without the patients whose influence cannot be weighed away
     draws
@@ -44,8 +47,7 @@ def compare(
     seed
         Seed of the random numbers
     """
-    if out is not None and out.suffix not in {".csv", ".json"}:
-        raise CommandError(f"--out is {out}; expected a file ending in .csv or .json.")
+    _check_out(out, paper)
     names = _names(runs)
     from popk.storage import check_place, load
 
@@ -66,9 +68,33 @@ def compare(
     print_plain(console, found.attrs["words"])
     for note in json.loads(found.attrs["notes"]):
         print_plain(console, f"  - {note}")
-    if out is not None:
+    if out is not None and out.suffix == ".html":
+        _report(fits, found, out, paper or Paper(), seed)
+    elif out is not None:
         _write(found, out)
         print_plain(console, f"Written: {out}.")
+
+
+def _check_out(out: Path | None, paper: Paper | None) -> None:
+    """Refuse a file of another kind, and settings of a page that is not written."""
+    if out is not None and out.suffix not in {".csv", ".json", ".html"}:
+        raise CommandError(f"--out is {out}; expected a file ending in .html, .csv or .json.")
+    if paper not in (None, Paper()) and (out is None or out.suffix != ".html"):
+        raise CommandError(
+            "--title, --question, --no-checks, --files and --pdf are about a report; give "
+            "--out FILE.html with them."
+        )
+
+
+def _report(
+    fits: dict[str, xr.DataTree], found: xr.DataTree, out: Path, paper: Paper, seed: int
+) -> None:
+    from popk.reporting import report
+
+    console = open_console()
+    checks = diagnosed(fits, console, seed=seed) if paper.checks else None
+    page = report(fits, checks=checks, comparison=found, title=paper.title, question=paper.question)
+    write_page(page, out, paper, console)
 
 
 def _names(runs: tuple[Path, ...]) -> list[str]:

@@ -10,24 +10,25 @@ import numpy as np
 if TYPE_CHECKING:
     from popk.dataset.dataset import Dataset
 
-__all__ = ["html_summary", "text_summary"]
+__all__ = ["html_summary", "summary_entries", "text_summary"]
 
 
 def text_summary(dataset: Dataset) -> str:
     """A few lines: counts, ranges with units, covariates, what was left out or warned of."""
-    return "\n".join(["Dataset", *(f"  {key}: {value}" for key, value in _entries(dataset))])
+    return "\n".join(["Dataset", *(f"  {key}: {value}" for key, value in summary_entries(dataset))])
 
 
 def html_summary(dataset: Dataset) -> str:
     """The same as a small HTML table."""
     rows = "".join(
         f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>'
-        for key, value in _entries(dataset)
+        for key, value in summary_entries(dataset)
     )
     return f"<table><caption>Dataset</caption><tbody>{rows}</tbody></table>"
 
 
-def _entries(dataset: Dataset) -> list[tuple[str, str]]:
+def summary_entries(dataset: Dataset) -> list[tuple[str, str]]:
+    """What, and how much of it: the lines of a summary."""
     entries = [
         ("subjects", f"{dataset.n_subjects}"),
         ("doses", _doses(dataset)),

@@ -12,7 +12,7 @@ import xarray as xr
 
 from popk.dataset import Dataset, read_dataset
 from popk.demo.summary import summarise
-from popk.diagnostics import verdict_of
+from popk.diagnostics import diagnose, verdict_of
 from popk.individual import Trough, decide, individualise
 from popk.inference import Report, sample, terminal_progress
 from popk.model import PopModel
@@ -47,9 +47,11 @@ def run(out: Path, console: Console) -> None:
         "12 patients, 321 concentrations (Rodriguez-Vera et al. 2015); nonlinear clearance."
     )
     nimotuzumab = _fit("nimotuzumab", _nimotuzumab(), out, console)
-    first = report(
+    place = out / "nimotuzumab" / "report.html"
+    report(
         nimotuzumab,
-        path=out / "nimotuzumab" / "report.html",
+        checks=diagnose(nimotuzumab, seed=SEED),
+        path=place,
         title="Nimotuzumab: real data, 12 patients",
     )
 
@@ -64,16 +66,17 @@ def run(out: Path, console: Console) -> None:
     folder = out / "natalizumab"
     for tree in advice:
         save(tree, folder / f"advice_{tree.attrs['target']:g}.nc")
-    second = report(
+    report(
         fit,
         advice,
+        checks=diagnose(fit, seed=SEED),
         path=folder / "report.html",
         title="Natalizumab: 80 patients (synthetic), intervals for 200 more",
     )
 
     console.rule("Summary")
     summarise(fit, cohort[0], advice, console)
-    console.print(f"\nReports: {first}\n         {second}", soft_wrap=True)
+    console.print(f"\nReports: {place}\n         {folder / 'report.html'}", soft_wrap=True)
     console.print(f"All of it took {time.perf_counter() - began:.0f} s.")
 
 

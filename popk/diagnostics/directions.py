@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from popk.model import PopModel
 from popk.statistics import Fixed
 
-__all__ = ["identifiability", "weak_directions"]
+__all__ = ["WEAK", "identifiability", "weak_directions"]
 
 type Floats = NDArray[np.float64]
 

@@ -133,7 +133,7 @@ def jax_density(model: PopModel, dataset: Dataset, forms: Mapping[str, str]) -> 
 
     n_dim = int(sum(sizes))
     data = {str(one.name): np.asarray(one.get_value(), dtype=float) for one in changing}
-    found = jax.eval_shape(variables, np.zeros(size), data)
+    found = jax.eval_shape(variables, np.zeros(n_dim), data)
     every = [tuple(value.shape) for value in found]
     last = np.cumsum([math.prod(shape) for shape in every])
     slices = [slice(int(e) - math.prod(s), int(e)) for e, s in zip(last, every, strict=True)]

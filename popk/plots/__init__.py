@@ -3,15 +3,18 @@
 No global state of matplotlib is used or changed. Units on the axes are those of the tree.
 """
 
+from popk.plots.compared import plot_elpd_differences, plot_khat, plot_pointwise
 from popk.plots.contraction import plot_contraction
 from popk.plots.criticism import plot_criticism
-from popk.plots.goodness_of_fit import plot_goodness_of_fit
+from popk.plots.goodness_of_fit import plot_goodness_of_fit, plot_observations
 from popk.plots.individual_fits import plot_individual_fits
 from popk.plots.influence import plot_influence
 from popk.plots.intervals import plot_intervals
+from popk.plots.learnt import plot_learnt
 from popk.plots.left_out_ranks import plot_loo_pit
 from popk.plots.observed_vs_predicted import plot_observed_vs_predicted
 from popk.plots.patient import plot_concentration, plot_patient
+from popk.plots.points import Points
 from popk.plots.population import plot_population
 from popk.plots.power_scaling import plot_interval_sensitivity, plot_power_scaling
 from popk.plots.predictive_check import plot_vpc
@@ -23,19 +26,25 @@ from popk.plots.style import NOT_CONVERGED, PlotError
 __all__ = [
     "NOT_CONVERGED",
     "PlotError",
+    "Points",
     "plot_concentration",
     "plot_contraction",
     "plot_criticism",
     "plot_effects_against_covariates",
+    "plot_elpd_differences",
     "plot_goodness_of_fit",
     "plot_individual_fits",
     "plot_influence",
     "plot_interval_sensitivity",
     "plot_intervals",
+    "plot_khat",
+    "plot_learnt",
     "plot_loo_pit",
     "plot_npde",
+    "plot_observations",
     "plot_observed_vs_predicted",
     "plot_patient",
+    "plot_pointwise",
     "plot_population",
     "plot_power_scaling",
     "plot_probability_curve",

@@ -1,84 +1,113 @@
-"""Observations against the population's and the patients' own predictions."""
+"""Observations against predictions, and over the time after dose."""
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from popk.plots.panels import check_kind, scatter
-from popk.plots.style import GREY, bare, label, log_scale, mark_not_converged
+from popk.diagnostics import trend
+from popk.plots.points import draw_observations, names_of
+from popk.plots.style import GREY, INK, bare, label, log_scale, mark_not_converged
 
-__all__ = ["plot_goodness_of_fit"]
+__all__ = ["draw_trend", "plot_goodness_of_fit", "plot_observations"]
 
 type Floats = NDArray[np.float64]
 
-_BELOW = 5.0  # how far below the lowest observation predictions are drawn
+_DECADES = 500.0  # ratio from which only powers of ten have ticks
+_WIDE = 10.0  # ratio of the largest to the smallest value from which the axes are logarithmic
 
 
-def plot_goodness_of_fit(table: xr.Dataset, *, log: bool = True) -> Figure:
-    """DV against PRED and against IPRED, with the identity line.
+def plot_goodness_of_fit(residuals: xr.Dataset) -> Figure:
+    """DV against PRED and against IPRED, with the line of identity and a smooth trend.
 
-    PRED is the mean of DV in a new patient with these doses and covariates, over the posterior;
-    IPRED the posterior mean of the patient's own concentration. An observation below the LLOQ is an
-    open triangle at its LLOQ. Values of zero or less have no place on logarithmic axes, and are
-    counted; a prediction below a fifth of the lowest observation stands at the left edge. Several
-    outputs, each in its unit, have a row each.
+    PRED is the mean over new patients, parameters and residual errors, so that DV should scatter
+    around it without a trend of its own; IPRED is the posterior mean of the patient's own true
+    concentration. Observations beyond a limit stand at it.
 
     Parameters
     ----------
-    table
+    residuals
         From `popk.residuals`.
-    log
-        Logarithmic axes.
 
     Raises
     ------
     PlotError
-        When the table is something else.
+        When it is something else.
     """
-    check_kind(table, "residuals", "popk.residuals")
-    outputs = table["OUTPUT"].values.astype(str) if "OUTPUT" in table.coords else None
-    names = list(dict.fromkeys(outputs.tolist())) if outputs is not None else [""]
-    units = table["DV"].attrs["units"]
-    by_output = json.loads(units) if units.startswith("{") else dict.fromkeys(names, units)
-    figure = Figure(figsize=(7.6, 3.6 * len(names)), layout="constrained")
-    axes = figure.subplots(len(names), 2, squeeze=False)
-    for row, name in zip(axes, names, strict=True):
-        part = table if outputs is None else table.isel(observation=outputs == name)
-        dv, cens = part["DV"].values, part["CENS"].values
-        ends = _ends(dv, [part["PRED"].values, part["IPRED"].values], log=log)
-        for ax, column, words in (
-            (bare(row[0]), "PRED", "PRED, population mean"),
-            (bare(row[1]), "IPRED", "IPRED, posterior mean"),
-        ):
-            x = part[column].values
-            shown = (x > 0) & (dv > 0) if log else np.isfinite(x)
-            if log:
-                log_scale(ax, x=True, y=True)
-            ax.plot(ends, ends, color=GREY, lw=1, zorder=1, label="identity")
-            at = np.maximum(x[shown], ends[0])
-            scatter(ax, at, dv[shown], cens[shown], how=", at the LLOQ")
-            if (~shown).any():
-                ax.plot([], [], " ", label=f"{int((~shown).sum())} not shown (0 on a log axis)")
-            ax.set(xlim=ends, ylim=ends)
-            ax.set_xlabel(label(words, by_output[name]))
-            ax.set_ylabel(label(" ".join(filter(None, ("DV", name))), by_output[name]))
-        mark_not_converged(row[0], table)
-    axes[0, 0].legend(fontsize=7.5, frameon=False, loc="upper left")
+    names = names_of(residuals)
+    dv = residuals["DV"].values
+    figure = Figure(figsize=(8.2, 3.9), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    log = _is_wide(dv)
+    for ax, name in zip(panels, ("PRED", "IPRED"), strict=True):
+        x = residuals[name].values
+        log_scale(bare(ax), x=log, y=log)
+        draw_observations(ax, residuals, x, dv, names)
+        shown = np.isfinite(x) & ((x > 0) & (dv > 0) | (not log))
+        ends = np.array(
+            [min(x[shown].min(), dv[shown].min()), max(x[shown].max(), dv[shown].max())]
+        )
+        ax.plot(ends, ends, color=GREY, lw=1, ls=(0, (5, 3)), zorder=1, label="identity")
+        if log and ends[1] > _DECADES * ends[0]:  # ticks at 2 and 5 would run into each other
+            ax.xaxis.set_major_locator(LogLocator())
+        known = shown & (residuals["CENS"].values == 0)
+        # Of DV over predictions as they are: the mean of the one is the other, whatever the axes.
+        draw_trend(ax, x[known], dv[known])
+        ax.set_xlabel(label(name, _unit(residuals)))
+    panels[0].set_ylabel(label("DV", _unit(residuals)))
+    panels[0].legend(fontsize=7.5, frameon=False, loc="upper left")
+    mark_not_converged(figure, residuals)
     return figure
 
 
-def _ends(observed: Floats, predicted: list[Floats], *, log: bool) -> tuple[float, float]:
-    """Common ends of both axes, with a little room; predictions may lie below them."""
-    everything = np.concatenate([observed, *predicted])
-    everything = everything[np.isfinite(everything) & ((everything > 0) | (not log))]
-    if not len(everything):
-        return 0.1, 1.0
-    low, high = float(everything.min()), float(everything.max())
-    if not log:
-        return min(0.0, low), high * 1.05
-    return max(low, float(observed[observed > 0].min(initial=high)) / _BELOW) / 1.2, high * 1.3
+def plot_observations(residuals: xr.Dataset) -> Figure:
+    """The observations over the time after dose; those beyond a limit stand at it.
+
+    Parameters
+    ----------
+    residuals
+        From `popk.residuals`.
+
+    Raises
+    ------
+    PlotError
+        When it is something else.
+    """
+    names = names_of(residuals)
+    dv = residuals["DV"].values
+    figure = Figure(figsize=(8.2, 3.1), layout="constrained")
+    ax = bare(figure.subplots())
+    log_scale(ax, y=_is_wide(dv))
+    clock = "TAD" if np.isfinite(residuals["TAD"].values).any() else "TIME"
+    draw_observations(ax, residuals, residuals[clock].values, dv, names)
+    what = {"TAD": "Time after dose", "TIME": "Time"}[clock]
+    ax.set_xlabel(label(what, residuals["TIME"].attrs.get("units", "")))
+    ax.set_ylabel(label("DV", _unit(residuals)))
+    ax.legend(fontsize=7.5, frameon=False, loc="upper right")
+    return figure
+
+
+def draw_trend(ax: Axes, x: Floats, y: Floats, *, log_x: bool = False) -> None:
+    """A smooth line through points, drawn where there are enough of them.
+
+    It is the mean of y, as predictions are, also where the axis of y is logarithmic.
+    """
+    at, height = trend(np.log(x) if log_x else x, y)
+    if len(at):
+        at = np.exp(at) if log_x else at
+        height = np.where(height > 0, height, np.nan) if ax.get_yscale() == "log" else height
+        ax.plot(at, height, color=INK, lw=1.5, label="trend")
+
+
+def _is_wide(dv: Floats) -> bool:
+    return bool((dv > 0).all() and dv.max() > _WIDE * dv.min())
+
+
+def _unit(table: xr.Dataset) -> str:
+    """The unit of what is observed; none where several outputs have several."""
+    unit = str(table["DV"].attrs["units"])
+    return "" if unit.startswith("{") else unit

@@ -54,7 +54,7 @@ def plot_vpc(table: xr.Dataset, *, log: bool = False) -> Figure:
     with_blq = bool(table["blq_observed"].notnull().any())
     heights = _HEIGHTS if with_blq else _HEIGHTS[:1]
     figure = Figure(
-        figsize=(0.4 + 4.2 * len(strata), 0.6 + 1.1 * sum(heights)), layout="constrained"
+        figsize=(max(6.8, 0.4 + 4.2 * len(strata)), 0.6 + 1.1 * sum(heights)), layout="constrained"
     )
     axes = figure.subplots(
         len(heights), len(strata), squeeze=False, sharex=True, height_ratios=heights

@@ -1,4 +1,4 @@
-"""Residuals and prediction errors against time and predictions."""
+"""Residuals and prediction distribution errors against what they should not depend on."""
 
 from __future__ import annotations
 
@@ -6,124 +6,109 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from numpy.typing import NDArray
+from scipy.special import ndtri
 
-from popk.plots.panels import check_kind, running_median, scatter, zero_line
+from popk.plots.goodness_of_fit import draw_trend
+from popk.plots.points import KINDS, Names, draw_observations, draw_points, names_of
 from popk.plots.style import BLUE, GREY, INK, bare, label, log_scale, mark_not_converged
 
 __all__ = ["plot_npde", "plot_residuals"]
 
-_NINETY = float(norm.ppf(0.95))
+type Floats = NDArray[np.float64]
+
+_SIZE = (8.2, 5.6)
+_TWO_SIDED = float(ndtri(0.975))
+_BARS = 24
 
 
-def plot_residuals(table: xr.Dataset) -> Figure:
-    """PWRES against PRED and time after dose, IWRES against IPRED, and the size of IWRES.
+def plot_residuals(residuals: xr.Dataset) -> Figure:
+    """IWRES and PWRES against predictions and time, with a smooth trend.
 
-    A right model leaves no course in any of them: the running median stays at zero, that of |IWRES|
-    at 0.67. Dashed lines hold nine tenths of standard normal residuals. Observations beyond a limit
-    have no residual; the title counts them.
+    Lines are at 0 and at -1.96 and 1.96, between which 95 % of PWRES lie where the model holds.
 
     Parameters
     ----------
-    table
+    residuals
         From `popk.residuals`.
 
     Raises
     ------
     PlotError
-        When the table is something else.
+        When it is something else.
     """
-    check_kind(table, "residuals", "popk.residuals")
-    figure = Figure(figsize=(7.8, 5.6), layout="constrained")
-    axes = [bare(ax) for ax in figure.subplots(2, 2).ravel()]
-    cens = table["CENS"].values
-    unit = _unit(table)
-    panels = (
-        ("PRED", "PWRES", "PRED, population mean"),
-        ("TAD", "PWRES", ""),
-        ("IPRED", "IWRES", "IPRED, posterior mean"),
-        ("IPRED", "|IWRES|", "IPRED, posterior mean"),
-    )
-    for ax, (column, name, words) in zip(axes, panels, strict=True):
-        x = table[column].values
-        y = table[name.strip("|")].values
-        y = np.abs(y) if name.startswith("|") else y
-        if name.startswith("|"):
-            ax.axhline(norm.ppf(0.75), color=INK, lw=0.9, zorder=1)
-        else:
-            zero_line(ax, -_NINETY, _NINETY)
-        scatter(ax, x, y, np.zeros(len(y), dtype=np.int64))
-        running_median(ax, x, y)
-        if column != "TAD" and (x[np.isfinite(y)] > 0).all():
-            log_scale(ax, x=True)
-        attrs = table["TAD"].attrs
-        ax.set_xlabel(
-            label("Time after dose", attrs["units"]) if column == "TAD" else label(words, unit)
-        )
-        ax.set_ylabel(name)
-    _count(figure, int((cens != 0).sum()))
-    axes[0].legend(fontsize=7, frameon=False, loc="best")
-    mark_not_converged(axes[0], table)
+    names = names_of(residuals)
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    pairs = (("IWRES", "IPRED"), ("IWRES", "TAD"), ("PWRES", "PRED"), ("PWRES", "TIME"))
+    for ax, (y, x) in zip(figure.subplots(2, 2).ravel().tolist(), pairs, strict=True):
+        _scatter(bare(ax), residuals, x, y, names)
+    mark_not_converged(figure, residuals)
     return figure
 
 
-def plot_npde(table: xr.Dataset) -> Figure:
-    """NPDE against time after dose and PRED, and their distribution beside the standard normal.
-
-    Dashed lines hold nine tenths of standard normal ones. An observation below its limit is an open
-    triangle: it stands where what the model expects below the limit was drawn.
+def plot_npde(npde: xr.Dataset) -> Figure:
+    """NPDE against PRED and time, their quantiles against the normal ones, and a histogram.
 
     Parameters
     ----------
-    table
+    npde
         From `popk.npde`.
 
     Raises
     ------
     PlotError
-        When the table is something else.
+        When it is something else.
     """
-    check_kind(table, "npde", "popk.npde")
-    figure = Figure(figsize=(9.6, 3.1), layout="constrained")
-    axes = [bare(ax) for ax in figure.subplots(1, 3)]
-    errors, cens = table["NPDE"].values, table["CENS"].values
-    time = label("Time after dose", table["TAD"].attrs["units"])
-    for ax, column, words in (
-        (axes[0], "TAD", time),
-        (axes[1], "PRED", label("PRED, population mean", _unit(table))),
-    ):
-        x = table[column].values
-        zero_line(ax, -_NINETY, _NINETY)
-        scatter(ax, x, errors, cens, how=", drawn from below the LLOQ")
-        running_median(ax, x, errors)
-        ax.set_xlabel(words)
-        ax.set_ylabel("NPDE")
-    if (table["PRED"].values > 0).all():
-        log_scale(axes[1], x=True)
-    _distribution(axes[2], errors)
-    handles, texts = axes[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper left", fontsize=7, frameon=False, ncols=4)
-    mark_not_converged(axes[0], table)
+    names = names_of(npde)
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    panels = [bare(ax) for ax in figure.subplots(2, 2).ravel().tolist()]
+    for ax, x in zip(panels, ("PRED", "TIME"), strict=False):
+        _scatter(ax, npde, x, "NPDE", names)
+    _quantiles(panels[2], npde["NPDE"].values, names)
+    _histogram(panels[3], npde["NPDE"].values)
+    mark_not_converged(figure, npde)
     return figure
 
 
-def _distribution(ax: Axes, errors: np.ndarray) -> None:
-    known = np.sort(errors[np.isfinite(errors)])
-    expected = norm.ppf((np.arange(len(known)) + 0.5) / max(len(known), 1))
-    ends = (float(min(known.min(), -3)), float(max(known.max(), 3)))
-    ax.plot(ends, ends, color=GREY, lw=1)
-    ax.plot(expected, known, ".", color=BLUE, ms=4)
-    ax.set_xlabel("Standard normal quantile")
-    ax.set_ylabel("NPDE, ordered")
+def _scatter(ax: Axes, table: xr.Dataset, x: str, y: str, names: Names) -> None:
+    values, heights = table[x].values, table[y].values
+    log = x in ("PRED", "IPRED") and bool((values > 0).all() and values.max() > 10 * values.min())
+    log_scale(ax, x=log)
+    draw_observations(ax, table, values, heights, names)
+    for at, style in ((0.0, "-"), (-_TWO_SIDED, ":"), (_TWO_SIDED, ":")):
+        ax.axhline(at, color=GREY, lw=1, ls=style, zorder=1)
+    known = np.isfinite(values) & np.isfinite(heights)
+    draw_trend(ax, values[known], heights[known], log_x=log)
+    unit = str(table[x].attrs.get("units", ""))
+    what = {"TAD": "Time after dose", "TIME": "Time"}.get(x, x)
+    ax.set_xlabel(label(what, "" if unit.startswith("{") else unit))
+    ax.set_ylabel(y)
+    reach = max(3.0, 1.08 * float(np.abs(heights[known]).max())) if known.any() else 3.0
+    ax.set_ylim(-reach, reach)
 
 
-def _unit(table: xr.Dataset) -> str:
-    """The unit of the predictions; none where outputs have several."""
-    unit = str(table["PRED"].attrs.get("units", table["DV"].attrs["units"]))
-    return "each in its unit" if unit.startswith("{") else unit
+def _quantiles(ax: Axes, errors: Floats, names: Names) -> None:
+    order = np.argsort(errors)
+    n = len(errors)
+    expected = ndtri((np.arange(n) + 0.5) / n)
+    own = Names([names.subjects[k] for k in order], [names.words[k] for k in order])
+    reach = max(3.0, float(np.abs(errors).max()))
+    ax.plot([-reach, reach], [-reach, reach], color=GREY, lw=1, ls=(0, (5, 3)), zorder=1)
+    draw_points(ax, expected, errors[order], own, **KINDS[0].style)
+    ax.set_xlabel("Quantile of the standard normal")
+    ax.set_ylabel("NPDE")
 
 
-def _count(figure: Figure, beyond: int) -> None:
-    if beyond:
-        words = f"{beyond} observations beyond a limit of quantification have no residual"
-        figure.suptitle(words, x=0.99, ha="right", fontsize=8, color=INK)
+def _histogram(ax: Axes, errors: Floats) -> None:
+    reach = max(3.5, float(np.abs(errors).max()))
+    edges = np.linspace(-reach, reach, min(_BARS, max(7, int(np.sqrt(len(errors))))) + 1)
+    ax.hist(
+        errors, bins=edges.tolist(), density=True, color=BLUE, alpha=0.35, ec=BLUE, lw=0.7,
+        label="NPDE",
+    )  # fmt: skip
+    x = np.linspace(-reach, reach, 121)
+    ax.plot(x, np.exp(-x * x / 2) / np.sqrt(2 * np.pi), color=INK, lw=1.5, label="standard normal")
+    ax.set_yticks([])
+    ax.set_xlabel("NPDE")
+    ax.set_ylabel("Density")
+    ax.legend(fontsize=7.5, frameon=False, loc="upper left")

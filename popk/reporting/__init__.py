@@ -2,17 +2,21 @@
 
 from popk.reporting.comparison import comparison_table
 from popk.reporting.intervals import interval_frame, interval_table
-from popk.reporting.page import ReportError, report
-from popk.reporting.parameters import parameter_table
+from popk.reporting.page import Page, ReportError, report
+from popk.reporting.parameters import parameter_frame, parameter_table
+from popk.reporting.rendering import great_table
 from popk.reporting.table import Cell, Table
 
 __all__ = [
     "Cell",
+    "Page",
     "ReportError",
     "Table",
     "comparison_table",
+    "great_table",
     "interval_frame",
     "interval_table",
+    "parameter_frame",
     "parameter_table",
     "report",
 ]

@@ -6,6 +6,7 @@ import math
 
 import xarray as xr
 
+from popk.comparison import comparison_frame
 from popk.reporting.table import MISSING, Cell, Table
 
 __all__ = ["comparison_table"]
@@ -51,7 +52,8 @@ def comparison_table(comparison: xr.DataTree) -> Table:
         "out, higher is better; k-hat before refits. Weights are shares in an average of the "
         "predictions, not probabilities that a model is true."
     )
-    return Table(_TITLES[comparison.attrs["unit"]], _HEADERS, tuple(rows), note)
+    title, frame = _TITLES[comparison.attrs["unit"]], comparison_frame(comparison).reset_index()
+    return Table(title, _HEADERS, tuple(rows), note, frame=frame)
 
 
 def _decimals(value: float, places: int) -> str:

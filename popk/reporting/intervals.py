@@ -63,6 +63,7 @@ def interval_table(advice: xr.DataTree, *, most: int | None = None, details: boo
         ),
         rows=tuple(rows),
         note=_basis(advice, most),
+        frame=interval_frame(advice),
     )
 
 

@@ -1,10 +1,16 @@
-"""The report: a fit and advice as one HTML page that needs nothing else."""
+"""The report: fits, checks, comparisons and advice as one HTML page that needs nothing else."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from importlib.resources import files
 from pathlib import Path
 
 import jinja2
@@ -12,112 +18,165 @@ import xarray as xr
 from markupsafe import Markup
 
 from popk import plots
-from popk.dataset import Dataset
-from popk.dataset.summary import html_summary
-from popk.diagnostics import verdict_of
-from popk.errors import PopkError
-from popk.reporting.card import model_tables, notes
-from popk.reporting.figures import Picture, inline_svg
-from popk.reporting.intervals import interval_table, question
-from popk.reporting.parameters import parameter_table
-from popk.reporting.provenance import provenance_table, verdict_facts
-from popk.reporting.table import Table
+from popk.reporting.files import write_figures, write_tables
+from popk.reporting.material import Material, ReportError
+from popk.reporting.parts import Section, pictures_of, tables_of
+from popk.reporting.printing import print_pdf
+from popk.reporting.rendering import table_html
+from popk.reporting.sections import sections_of
 from popk.storage import check_place, write_atomically
 
-__all__ = ["ReportError", "report"]
+__all__ = ["Page", "ReportError", "report"]
 
-_ALL_DRAWN_UP_TO = 30  # patients; a longer page is read by nobody
-_DRAWN = 24
 _STATEMENT = (
     "popk is research software. It is not a medical device and gives no treatment advice: its "
     "numbers inform a clinician's decision and do not replace it."
 )
+_HEIGHT = "85vh"  # of the page in a notebook
 
 
-class ReportError(PopkError):
-    """A report that cannot be made from what was given; the text says why."""
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A report: it shows itself in a notebook, and writes itself as HTML, PDF, CSV and SVG.
 
+    Parameters
+    ----------
+    title
+        Its title.
+    sections
+        What it is made of.
+    """
 
-@dataclass(frozen=True)
-class _Advice:
-    """One advice as the page shows it."""
+    title: str
+    sections: tuple[Section, ...]
 
-    heading: str
-    table: Table
-    overview: Picture
-    patients: tuple[Picture, ...]
-    left_out: str
-    converged: bool
+    def __repr__(self) -> str:
+        return (
+            f"<popk report: {self.title}; {sum(1 for _ in tables_of(self.sections))} tables, "
+            f"{sum(1 for _ in pictures_of(self.sections))} figures; .write(path) writes it>"
+        )
+
+    @cached_property
+    def html(self) -> str:
+        """The page as one HTML document that loads nothing."""
+        return _rendered(self)
+
+    def _repr_html_(self) -> str:
+        # A document of its own: the notebook's style does not reach it, nor the other way round.
+        return (
+            f'<iframe srcdoc="{escape(self.html, quote=True)}" title="{escape(self.title)}" '
+            f'style="width:100%;height:{_HEIGHT};border:1px solid #dfe4e8;background:#fff">'
+            "</iframe>"
+        )
+
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page; its folder must exist, and the file appears whole or not at all.
+
+        Raises
+        ------
+        StorageError
+            When the folder of `path` does not exist, or `path` is a folder.
+        """
+        return write_atomically(
+            check_place(path), lambda file: file.write_text(self.html, encoding="utf-8")
+        )
+
+    def write_pdf(self, path: str | os.PathLike[str]) -> Path:
+        """Print the page to a PDF by an installed Chromium, Chrome or Edge, offline.
+
+        Raises
+        ------
+        ReportError
+            When there is no such browser, or it does not print.
+        StorageError
+            When the folder of `path` does not exist, or `path` is a folder.
+        """
+        return print_pdf(self.html, check_place(path))
+
+    def write_tables(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write every table as CSV, in full precision where there is such; the folder is made."""
+        return write_tables(self.sections, Path(folder))
+
+    def write_figures(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write every figure as SVG; the folder is made."""
+        return write_figures(self.sections, Path(folder))
 
 
 def report(
-    fit: xr.DataTree,
-    advice: Sequence[xr.DataTree] = (),
+    fit: xr.DataTree | Mapping[str, xr.DataTree],
+    advice: xr.DataTree | Sequence[xr.DataTree] = (),
     *,
-    path: str | os.PathLike[str],
+    checks: xr.DataTree | Mapping[str, xr.DataTree] | None = None,
+    comparison: xr.DataTree | Sequence[xr.DataTree] = (),
+    path: str | os.PathLike[str] | None = None,
     title: str | None = None,
-    summary: Mapping[str, object] | None = None,
-) -> Path:
-    """Write a self-contained HTML page: verdict first, then the model, the fit and the advice.
+    question: str = "",
+) -> Page:
+    """A self-contained page: verdict first, then data, model, fit, comparison, limits, advice.
 
-    The page loads nothing: figures are inline SVG, there are no scripts and no links out. When
-    the fit has not converged, every table and figure says so.
+    The page loads nothing: figures are inline SVG, its one script is part of it (and the page is
+    complete without it: it says what a point is, and marks a patient in all figures). When a fit
+    has not converged, every table and figure from it says so. It computes nothing: give it what
+    `popk.diagnose` and `popk.compare` computed.
 
     Parameters
     ----------
     fit
-        A fit of popk.
+        A fit of popk, or several of the same data by name.
     advice
         Advice made from this very fit, any number of them.
+    checks
+        From `popk.diagnose`; of several fits by their names.
+    comparison
+        From `popk.compare` of these fits, one or one for each question.
     path
-        The file to write; its folder must exist. It appears whole or not at all.
+        A file to write the page to at once; its folder must exist.
     title
-        The page's title; the model's name without it.
-    summary
-        A few lines for the top of the page, name and value.
+        The page's title; made of the models' names without it.
+    question
+        What the analysis is to answer, in your words.
 
     Returns
     -------
-    Path
-        The file written.
+    Page
+        Shows itself in a notebook; ``write``, ``write_pdf``, ``write_tables``, ``write_figures``.
 
     Raises
     ------
     ReportError
-        When `fit` is not a fit, or an advice is not one or was made from another fit.
+        When `fit` is not a fit, or something is not what it should be or belongs to another fit.
     StorageError
         When the folder of `path` does not exist, or `path` is a folder.
     """
-    path = check_place(path)
-    trees = [advice] if isinstance(advice, xr.DataTree) else list(advice)
-    _refuse_strangers(fit, trees)
-    stored = verdict_of(fit)
-    verdict = asdict(stored)
-    dataset = Dataset.from_xarray(fit["data"].to_dataset())
-    headings = _headings(trees)
-    html = (
+    if path is not None:
+        check_place(path)
+    material = Material.of(fit, advice, checks, comparison, question=question)
+    names = [one.name for one in material.reported]
+    usual = f"{names[0]}: population pharmacokinetics"
+    if material.several:
+        usual = f"{', '.join(names[:-1])} and {names[-1]}: population models compared"
+    page = Page(title or usual, sections_of(material))
+    if path is not None:
+        page.write(path)
+    return page
+
+
+def _rendered(page: Page) -> str:
+    script = (files("popk.reporting") / "templates" / "page.js").read_text(encoding="utf-8")
+    names = _table_names(page.sections)
+    return (
         _environment()
         .get_template("report.html.j2")
         .render(
-            title=title or f"{fit.attrs['model_name']}: population pharmacokinetics",
+            page=page,
             statement=_STATEMENT,
-            summary=dict(summary or {}),
-            verdict=verdict,
-            headline=stored.headline,
-            basis=stored.basis if stored.kind == "approximation" else "",
-            facts=verdict_facts(verdict),
-            provenance=provenance_table(fit),
-            dataset=Markup(html_summary(dataset)),
-            warnings=[str(problem) for problem in dataset.warnings],
-            model=model_tables(fit),
-            notes=notes(fit),
-            parameters=parameter_table(fit),
-            pictures=tuple(_fit_pictures(fit)),
-            advice=[_advice(trees, at, headings) for at in range(len(trees))],
             not_converged=plots.NOT_CONVERGED,
+            draw=lambda table: table_html(table, names[id(table)]),
+            script=Markup(script),  # popk's own
+            hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            points=Markup(_points(page.sections)),
         )
     )
-    return write_atomically(path, lambda file: file.write_text(html, encoding="utf-8"))
 
 
 def _environment() -> jinja2.Environment:
@@ -130,95 +189,25 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _refuse_strangers(fit: xr.DataTree, advice: Sequence[xr.DataTree]) -> None:
-    if fit.attrs.get("kind") != "popk fit":
-        raise ReportError("The first argument is not a fit made by popk.sample.")
-    for at, tree in enumerate(advice, start=1):
-        if tree.attrs.get("kind") != "popk advice":
-            raise ReportError(f"Advice {at} is not the result of popk.individualise.")
-        for what in ("model", "data"):
-            theirs, ours = tree.attrs[f"fit_{what}_hash"], fit.attrs[f"{what}_hash"]
-            if theirs != ours:
-                raise ReportError(
-                    f"Advice {at} was made from another fit: its {what} has the fingerprint "
-                    f"{theirs[:12]}, that of this fit is {ours[:12]}. Individualise again with "
-                    "this fit, or report the advice with its own."
-                )
+def _table_names(sections: Sequence[Section]) -> dict[int, str]:
+    """An id for each table."""
+    return {id(table): f"table-{k}" for k, (_, table) in enumerate(tables_of(sections), start=1)}
 
 
-def _fit_pictures(fit: xr.DataTree) -> Iterator[Picture]:
-    yield Picture(
-        inline_svg(plots.plot_observed_vs_predicted(fit), prefix="observed"),
-        "Observed against predicted. Each observation against the posterior median of its "
-        "individual prediction, with the 90 % interval of the prediction; logarithmic axes.",
-    )
-    yield Picture(
-        inline_svg(plots.plot_population(fit), prefix="population"),
-        "Prior and posterior of each population parameter. Where they look alike, the data have "
-        "said little and the result rests on the prior.",
-    )
-    yield Picture(
-        inline_svg(plots.plot_individual_fits(fit), prefix="individual"),
-        "Observations and individual predictions (median and 90 % interval) of the first "
-        "subjects of the data.",
-    )
-
-
-def _headings(trees: Sequence[xr.DataTree]) -> list[str]:
-    """What each advice answers; numbered where several answer the same question."""
-    questions = [question(tree) for tree in trees]
-    headings = []
-    for at, (own, tree) in enumerate(zip(questions, trees, strict=True), start=1):
-        size = tree["decision"].sizes["subject"]
-        patients = f"{size} patient{'s' if size != 1 else ''}"
-        headings.append(f"{own}, advice {at} ({patients})" if questions.count(own) > 1 else own)
-    return headings
-
-
-def _drawn_before(trees: Sequence[xr.DataTree], at: int) -> int | None:
-    """The earlier advice on the very same patients: their curves are the same."""
-    own = trees[at]["data"].attrs["fingerprint"]
-    same = (k for k in range(at) if trees[k]["data"].attrs["fingerprint"] == own)
-    return next(same, None)
-
-
-def _advice(trees: Sequence[xr.DataTree], at: int, headings: Sequence[str]) -> _Advice:
-    tree, before = trees[at], _drawn_before(trees, at)
-    subjects = [str(name) for name in tree["decision"].to_dataset()["subject"].values]
-    drawn = subjects if len(subjects) <= _ALL_DRAWN_UP_TO else subjects[:_DRAWN]
-    left_out = ""
-    if before is not None:
-        drawn = []
-        another = question(trees[before]) != question(tree)
-        differs = "only the target differs, and " if another else ""
-        left_out = (
-            "These are the patients whose concentrations are drawn under "
-            f"{headings[before]}; {differs}the table above has their probabilities."
-        )
-    elif len(drawn) < len(subjects):
-        left_out = (
-            f"Curves are drawn for the first {len(drawn)} of {len(subjects)} patients. The other "
-            f"{len(subjects) - len(drawn)} are in the table above; their curves are in the group "
-            "“curve” of the stored advice, for popk.plots.plot_patient."
-        )
-    overview = Picture(
-        inline_svg(plots.plot_intervals(tree), prefix=f"advice{at}"),
-        f"All {len(subjects)} patients. Left: how many have which longest interval with "
-        f"{question(tree)}. Right: each patient's median predicted trough, and their median.",
-    )
-    patients = tuple(
-        Picture(
-            inline_svg(plots.plot_patient(tree, subject=subject), prefix=f"advice{at}-{k}"),
-            f"ID {subject}: median and 90 % interval of the true concentration, without a further "
-            "dose after the last recorded one; beside it the probability at each interval.",
-        )
-        for k, subject in enumerate(drawn)
-    )
-    return _Advice(
-        heading=headings[at],
-        table=interval_table(tree),
-        overview=overview,
-        patients=patients,
-        left_out=left_out,
-        converged=bool(int(tree.attrs["fit_converged"])),
-    )
+def _points(sections: Sequence[Section]) -> str:
+    """Words and subject of every point as JSON, each text once."""
+    words: dict[str, int] = {}
+    subjects: dict[str, int] = {}
+    figures = {}
+    for own in pictures_of(sections):
+        if own.words:
+            figures[own.name] = [
+                [words.setdefault(text, len(words)) for text in own.words],
+                [subjects.setdefault(name, len(subjects)) for name in own.subjects],
+            ]
+    content = {"words": list(words), "subjects": list(subjects), "figures": figures}
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    # Nothing in it can end the element that it stands in.
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

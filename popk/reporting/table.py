@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["MISSING", "Cell", "Table", "header", "number", "percent", "span"]
 
@@ -22,14 +25,29 @@ class Cell(NamedTuple):
 class Table:
     """Headers with units, rows of cells as long as the headers, and a note below.
 
-    `texts` is how many of the first columns hold words; the others are aligned as numbers.
+    `texts` is how many of the first columns hold words; the others are aligned as numbers. `frame`
+    holds the same in full precision, where there is such; `unsure` says that the fit behind the
+    numbers did not converge.
     """
+
+    kind: ClassVar[str] = "table"
 
     title: str
     headers: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     texts: int = 1
+    frame: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+    unsure: bool = False
+
+    def to_frame(self) -> pd.DataFrame:
+        """As a data frame: in full precision where there are such numbers, as shown elsewhere."""
+        if self.frame is not None:
+            return self.frame
+        import pandas as pd
+
+        rows = [[cell.text.replace("\u00a0", " ") for cell in row] for row in self.rows]
+        return pd.DataFrame(rows, columns=list(self.headers))
 
 
 def header(name: str, unit: str | None) -> str:

@@ -397,7 +397,23 @@ def test_report_holds_the_fit_and_all_its_advice_by_target(run, capsys):
     html = (run / "report.html").read_text(encoding="utf-8")
     assert html.index("P(trough ≥ 5 mg/L)") < html.index("P(trough ≥ 10 mg/L)")
     assert "<h1>Ward &lt;3&gt;</h1>" in html
+    assert "Tests of NPDE" in html
     assert "report.html" in capsys.readouterr().out
+
+
+def test_report_writes_tables_and_figures_beside_the_page(run, tmp_path, capsys):
+    for path in run.glob("advice_*"):
+        path.unlink()
+    out = tmp_path / "page.html"
+    words = ["report", str(run), "--out", str(out), "--files", "--no-checks"]
+    assert main([*words, "--question", "Which clearance?"]) == 0
+    html = out.read_text(encoding="utf-8")
+    assert "Which clearance?" in html
+    assert "Tests of NPDE" not in html
+    folder = tmp_path / "page_files"
+    assert len(list((folder / "tables").glob("*.csv"))) == html.count('<table class="gt_table"')
+    assert len(list((folder / "figures").glob("*.svg"))) == html.count("<figure")
+    assert "page_files" in capsys.readouterr().out
 
 
 def test_report_refuses_advice_of_another_fit_and_names_its_file(run, trees, capsys):

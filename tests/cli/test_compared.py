@@ -51,10 +51,26 @@ def test_json_holds_the_notes_and_every_prediction(runs, tmp_path):
     [
         (["{0}"], "popk compare needs two runs or more"),
         (["{0}", "{0}"], "is given twice"),
-        (["{0}", "{1}", "--out", "table.txt"], "expected a file ending in .csv or .json"),
+        (["{0}", "{1}", "--out", "table.txt"], "expected a file ending in .html, .csv or .json"),
+        (["{0}", "{1}", "--out", "t.csv", "--pdf"], "give --out FILE.html with them"),
         (["{0}", "nowhere"], "nowhere holds no fit"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(runs, capsys, words, said):
     assert main(["compare", *(word.format(*runs) for word in words)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_report_holds_the_runs_and_their_comparison(trees, tmp_path, capsys):
+    data = trees.cohort(3)
+    for name, seed in (("first", 1), ("second", 2)):
+        (tmp_path / name).mkdir()
+        save(trees.fit_tree(data, seed=seed), tmp_path / name / "fit.nc")
+    out = tmp_path / "page.html"
+    runs = [str(tmp_path / name) for name in ("first", "second")]
+    assert main(["compare", *runs, "--no-refit", "--out", str(out), "--no-checks"]) == 0
+    html = out.read_text(encoding="utf-8")
+    assert "<h1>first and second: population models compared</h1>" in html
+    for words in ("Predicting new patients", "Answer: ", "Population parameters, side by side"):
+        assert words in html
+    assert "page.html" in capsys.readouterr().out

@@ -153,7 +153,7 @@ def by_pytensor(model, dataset, density, forms):
     with graph:
         for name, values in density.data.items():
             pm.set_data({name: values})
-    names, places, shapes = density.shape_info
+    names, places = list(density.places), list(density.places.values())
     free = [graph.rvs_to_values[variable].name for variable in graph.free_RVs]
     assert names[: len(free)] == free
     value = graph.compile_logp(mode=PLAIN)
@@ -162,7 +162,7 @@ def by_pytensor(model, dataset, density, forms):
     def both(x):
         point = {
             name: x[place].reshape(shape)
-            for name, place, shape in zip(free, places, shapes, strict=False)
+            for name, (place, shape) in zip(free, places, strict=False)
         }
         return float(value(point)), gradient(point)
 
@@ -185,8 +185,8 @@ def check(model, forms=None, **given):
     density = density.with_data(**shaped)
     both = by_pytensor(model, dataset, density, forms)
     for _ in range(3):
-        x = 0.4 * rng.standard_normal(density.n_dim)
-        value, gradient = density.logp_func(x)
+        x = 0.4 * rng.standard_normal(density.size)
+        value, gradient = density.log_density(x)
         expected, slopes = both(x)
         assert np.isfinite(expected)
         assert value == pytest.approx(expected, rel=1e-9)

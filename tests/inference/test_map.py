@@ -93,7 +93,7 @@ def test_it_can_be_used_downstream_and_every_page_says_what_it_is(fit, small, tm
     assert np.isfinite(predict(again, small[0], seed=1)["predictions"]["IPRED"]).all()
     advice = individualise(again, target=Trough(1.0, "mg/L"), weeks=[1, 2], seed=1, draws=1)
     assert int(advice.attrs["fit_converged"]) == 0
-    page = report(again, path=tmp_path / "fit.html").read_text(encoding="utf-8")
+    page = report(again).html
     assert "<h2>A point, not a posterior</h2>" in page
     assert "it has no uncertainty" in page
     assert "not converged" in page

@@ -62,7 +62,7 @@ def test_every_run_has_particles_in_both_modes_in_their_shares(two_modes):
     np.testing.assert_allclose(two_modes["sample_stats"]["mode_share"], [0.5, 0.5], atol=0.12)
 
 
-def test_two_modes_are_named_in_the_verdict_and_flip_flop_is_reported(two_modes, tmp_path):
+def test_two_modes_are_named_in_the_verdict_and_flip_flop_is_reported(two_modes):
     verdict = verdict_of(two_modes)
     assert any("The posterior has 2 modes" in note for note in verdict.notes)
     found = flip_flop(two_modes)
@@ -72,7 +72,7 @@ def test_two_modes_are_named_in_the_verdict_and_flip_flop_is_reported(two_modes,
     # F1 alone varies between subjects: rates do not.
     np.testing.assert_allclose(found.subjects, found.typical)
     assert any(str(found) in note for note in verdict.notes)
-    page = report(two_modes, path=tmp_path / "fit.html").read_text(encoding="utf-8")
+    page = report(two_modes).html
     assert "What a reader must know of this posterior" in page
     assert "The posterior has 2 modes" in page
 

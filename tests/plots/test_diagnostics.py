@@ -26,68 +26,6 @@ def observations():
     }
 
 
-@pytest.fixture
-def residuals():
-    dv = np.exp(RNG.normal(1, 0.8, N))
-    columns = {
-        "DV": dv, "PRED": np.exp(RNG.normal(1, 0.6, N)), "IPRED": dv * 1.1,
-        "PWRES": RNG.standard_normal(N), "IWRES": RNG.standard_normal(N),
-    }  # fmt: skip
-    for name in ("PWRES", "IWRES"):
-        columns[name][:4] = np.nan
-    columns["IPRED"][0] = 1e-9
-    data = {name: ("observation", x, {"units": "mg/L"}) for name, x in columns.items()}
-    return table("residuals", data, observations())
-
-
-def test_goodness_of_fit_shows_what_is_below_the_limit_at_it(residuals):
-    figure = plots.plot_goodness_of_fit(residuals)
-    population, individual = figure.axes
-    assert population.get_xlabel() == "PRED, population mean (mg/L)"
-    assert individual.get_xlabel() == "IPRED, posterior mean (mg/L)"
-    assert population.get_ylabel() == "DV (mg/L)"
-    below = next(c for c in individual.collections if c.get_label() == "BLQ, at the LLOQ")
-    points = np.asarray(below.get_offsets())
-    np.testing.assert_allclose(points[:, 1], residuals["DV"].values[:4])
-    # A prediction of nothing stands at the edge, and does not stretch the axis.
-    assert points[0, 0] == pytest.approx(individual.get_xlim()[0])
-    assert individual.get_xlim()[0] > residuals["DV"].values.min() / 10
-    assert population.get_xlim() == individual.get_xlim()
-
-
-def test_several_outputs_have_rows_in_their_units(residuals):
-    names = np.where(np.arange(N) % 2, "effect", "concentration")
-    residuals = residuals.assign_coords(OUTPUT=("observation", names))
-    residuals["DV"].attrs["units"] = '{"concentration": "mg/L", "effect": "%"}'
-    figure = plots.plot_goodness_of_fit(residuals, log=False)
-    assert [ax.get_ylabel() for ax in figure.axes[::2]] == [
-        "DV concentration (mg/L)",
-        "DV effect (%)",
-    ]
-
-
-def test_residuals_have_four_panels_and_say_what_is_missing(residuals):
-    figure = plots.plot_residuals(residuals)
-    assert [ax.get_ylabel() for ax in figure.axes] == ["PWRES", "PWRES", "IWRES", "|IWRES|"]
-    assert figure.axes[1].get_xlabel() == "Time after dose (h)"
-    assert "4 observations beyond a limit" in figure.get_suptitle()
-    residuals.attrs["converged"] = 0
-    first = plots.plot_residuals(residuals).axes[0]
-    assert any("not converged" in text.get_text() for text in first.texts)
-
-
-def test_npde_beside_the_standard_normal():
-    data = {
-        "DV": ("observation", np.ones(N), {"units": "mg/L"}),
-        "PRED": ("observation", np.linspace(1, 9, N), {"units": "mg/L"}),
-        "NPDE": ("observation", RNG.standard_normal(N)),
-    }
-    figure = plots.plot_npde(table("npde", data, observations()))
-    assert [ax.get_ylabel() for ax in figure.axes] == ["NPDE", "NPDE", "NPDE, ordered"]
-    words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words == ["quantified", "BLQ, drawn from below the LLOQ", "running median"]
-
-
 def test_criticism_marks_what_flags():
     names = ["time after dose", "two groups of CL"]
     data = {"p_adjusted": ("check", [1e-9, 0.6]), "flagged": ("check", [1, 0])}
@@ -192,7 +130,7 @@ def test_left_out_ranks_against_the_uniform_distribution():
 @pytest.mark.parametrize(
     "draw",
     [
-        plots.plot_goodness_of_fit, plots.plot_residuals, plots.plot_npde, plots.plot_criticism,
+        plots.plot_criticism,
         plots.plot_random_effects, plots.plot_effects_against_covariates, plots.plot_contraction,
         plots.plot_power_scaling, plots.plot_loo_pit,
     ],

@@ -90,6 +90,10 @@ def fit_tree(data: Dataset | None = None, *, converged: bool = True, seed: int =
             for name, (unit, text, centre, spread) in POPULATION.items()
         }
         groups[group] = xr.Dataset(values, coords=coords)
+    eta = 0.35 * rng.normal(size=(*shape, data.n_subjects, 1))
+    groups["posterior"]["eta"] = ((*dims, "subject", "effect"), eta)
+    names = {"subject": list(data.subjects), "effect": ["CL"]}
+    groups["posterior"] = groups["posterior"].assign_coords(names)
     groups["posterior"].attrs["population"] = json.dumps(list(POPULATION))
     groups |= observation_groups(data, rng)
     n = len(POPULATION)
