@@ -2,23 +2,20 @@
 
 from popk.individual.advice import decide, individualise
 from popk.individual.decision import Trough
-from popk.individual.kernel import (
-    Modes,
+from popk.individual.modes import Modes, find_modes
+from popk.individual.patient import (
     Patient,
-    Proposals,
-    Shape,
-    find_modes,
     log_joint,
     n_effects,
-    nodes_around,
     parameters_of,
     patients_of,
-    propose,
     split_effects,
 )
+from popk.individual.proposals import Frame, Proposals, Shape, nodes_around, propose
 from popk.individual.latent import expected_of
 
 __all__ = [
+    "Frame",
     "Modes",
     "Patient",
     "Proposals",

@@ -18,7 +18,7 @@ from popk.diagnostics import verdict_of
 from popk.errors import SettingError
 from popk.individual.decision import Trough, candidate_weeks, longest_interval
 from popk.individual.forecast import Forecast, Present, curve_times_of, forecast, present_of
-from popk.individual.kernel import patients_of
+from popk.individual.patient import patients_of
 from popk.individual.posterior import (
     PatientPosterior,
     cohort_posterior,

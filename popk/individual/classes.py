@@ -12,7 +12,9 @@ from popk.individual.latent import expected_of
 from popk.population import PopulationDraws
 
 if TYPE_CHECKING:
-    from popk.individual.kernel import Modes, Patient, Proposals
+    from popk.individual.modes import Modes
+    from popk.individual.patient import Patient
+    from popk.individual.proposals import Proposals
 
 __all__ = ["over_classes"]
 

@@ -15,7 +15,7 @@ from popk.levels import GroupEffects
 from popk.population import PopulationDraws
 
 if TYPE_CHECKING:
-    from popk.individual.kernel import Patient
+    from popk.individual.patient import Patient
 
 __all__ = ["by_latent", "expected_of", "latent_covariates"]
 

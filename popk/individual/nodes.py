@@ -54,11 +54,10 @@ def draw_nodes(
     ``common``: one shift for all.
     """
     shift = rng.random((1 if common else size, 1, k))
-    u = np.broadcast_to((lattice(each, k) + shift) % 1.0, (size, each, k))
-    u = np.clip(u, _EDGE, 1 - _EDGE)
+    u = np.clip((lattice(each, k) + shift) % 1.0, _EDGE, 1 - _EDGE)
     root = np.sqrt(4 * u * (1 - u))
     far = 2 * np.sqrt(np.maximum(np.cos(np.arccos(root) / 3) / root - 1, 0.0))
-    return np.asarray(_SCALE * np.copysign(far, u - 0.5))
+    return np.broadcast_to(_SCALE * np.copysign(far, u - 0.5), (size, each, k))
 
 
 def log_density(nodes: Floats) -> Floats:

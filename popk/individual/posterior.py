@@ -11,15 +11,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popk.diagnostics.pareto import smoothed_weights
-from popk.individual.kernel import (
-    Patient,
-    Proposals,
-    find_modes,
-    next_occasion,
-    propose,
-    split_effects,
-)
 from popk.individual.latent import expected_of, latent_covariates
+from popk.individual.modes import find_modes
+from popk.individual.patient import Patient, next_occasion, split_effects
+from popk.individual.proposals import Proposals, propose
 from popk.latent import latent_of
 from popk.population import PopulationDraws, effects_of, occasion_effects_of
 from popk.prediction import labels_of

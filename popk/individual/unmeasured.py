@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from popk.individual.kernel import Patient
+from popk.individual.patient import Patient
 from popk.individual.posterior import PatientPosterior
 from popk.model import PopModel
 

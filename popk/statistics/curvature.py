@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from popk.statistics.error import Observed, ResidualError
+from popk.statistics.error import Measured, Observed, ResidualError
 from popk.statistics.operations import NUMPY
 
 __all__ = ["innovations", "prediction_slopes"]
@@ -27,10 +27,11 @@ def prediction_slopes(
 ) -> tuple[Floats, Floats]:
     """Derivative of the log likelihood by each prediction, and a curvature.
 
-    By central differences. The curvature is minus the second derivative of an observation's own
-    log likelihood where it lies beyond a limit, and otherwise the same for an observation equal to
-    its prediction (close to the expected information); it is never negative. Where errors are
-    correlated, it is the curvature along what `innovations` leaves of the prediction's movement.
+    By central differences, of the SD alone where the errors are Gaussian. The curvature is minus
+    the second derivative of an observation's own log likelihood where it lies beyond a limit, and
+    otherwise the same for an observation equal to its prediction (close to the expected
+    information); it is never negative. Where errors are correlated, it is the curvature along what
+    `innovations` leaves of the prediction's movement.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ def prediction_slopes(
     sigma
         Parameters of the error by name, shapes broadcasting with the predictions.
     """
+    if isinstance(error, Measured) and error.is_gaussian and not observed.status.any():
+        return _gaussian(error, observed, prediction, sigma)
 
     def value(at: Observed, f: Floats) -> Floats:
         return np.asarray(error.log_likelihood(at, f, sigma, NUMPY))
@@ -65,6 +68,26 @@ def prediction_slopes(
             bend[..., moved] = turn[..., moved]
         slope, curvature = slope / (2 * h), np.maximum(-bend / h**2, 0.0)
     return np.nan_to_num(slope, posinf=0.0, neginf=0.0), np.nan_to_num(curvature, posinf=0.0)
+
+
+def _gaussian(
+    error: Measured, observed: Observed, prediction: Floats, sigma: Mapping[str, Floats]
+) -> tuple[Floats, Floats]:
+    """`prediction_slopes` of quantified observations whose standardised residuals are normal."""
+    with np.errstate(all="ignore"):
+        z, _ = error.standardised(observed, prediction, sigma, NUMPY)
+        sd = np.asarray(error.sd(prediction, sigma, NUMPY))
+        size = np.abs(prediction * sd) if error.logarithmic else sd
+        h = _STEP * size
+        low, high = (np.log(error.sd(prediction + way * h, sigma, NUMPY)) for way in (-1, 1))
+        log_sd_slope = (high - low) / (2 * h)
+        log_sd_bend = (high - 2 * np.log(sd) + low) / h**2
+        by_residual = 1 / size  # minus the residual's slope while the SD is held
+        slope = z * by_residual + (z * z - 1) * log_sd_slope
+        curvature = np.maximum(by_residual**2 + log_sd_bend, 0.0)
+        usable = np.isfinite(prediction) & (size > 0)
+    slope = np.where(usable & np.isfinite(slope), slope, 0.0)
+    return slope, np.where(usable & np.isfinite(curvature), curvature, 0.0)
 
 
 def innovations(

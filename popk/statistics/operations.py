@@ -48,11 +48,18 @@ def _log_t_cdf(z: Any, freedom: Any) -> Any:
     return np.where(np.less(z, 0), np.log(tail), np.log1p(-tail))
 
 
+def _where(condition: Any, chosen: Any, other: Any) -> Any:
+    # Mostly nothing is to be replaced, and copying large arrays is what takes the time.
+    if np.shape(condition) == np.shape(chosen) and np.all(condition):
+        return chosen
+    return np.where(condition, chosen, other)
+
+
 NUMPY = Operations(
     exp=np.exp,
     log=np.log,
     sqrt=np.sqrt,
-    where=np.where,
+    where=_where,
     log_normal_cdf=log_ndtr,
     logistic=expit,
     softplus=lambda x: np.logaddexp(0.0, x),

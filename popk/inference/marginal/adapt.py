@@ -33,7 +33,9 @@ _HOPELESS = 0.05  # effective share with which no one stops early
 _LEARNT = 300  # points of the posterior that the patients' shapes are learnt from in the end
 _LAST_ROUNDS = 4
 _LARGER = 3  # times as many points in each of them
-_THIN = 0.5  # Pareto k-hat of the proposals
+_THIN = 0.4  # Pareto k-hat of the proposals
+_GOOD = 0.6  # share of them that is effective, with which no more is learnt
+_SPLIT = 2  # more components in each of the last rounds
 _LEARNING = 3  # rounds after which the patients' integrals are guided well enough
 _WIDE = 1.3  # the first proposals' covariance over that of the mode
 _DEFENSIVE = 0.1  # share of the proposals that are spread more widely
@@ -53,7 +55,9 @@ _TESTED = 24
 _MOST_NODES = 1024
 _MOST_COSTLY = 512  # where the equations are costly
 _REFINEMENTS = 6
-_SUSPECT = 0.6  # Pareto k-hat of a patient's nodes, above which they are spread more widely
+_SUSPECT = 0.7  # Pareto k-hat of a patient's nodes, above which they are spread more widely
+_JUDGED = 256  # nodes that tell
+_LOST = 64  # nodes that should have been enough
 _WRONG = 0.25  # variance of what a correction leaves, above which integrals must be unbiased
 _LOOKED_AT = 10  # of so many points of a last round, the one with the highest weight
 _PICKED = 0.01  # relative variance, for a patient, of an average over picks
@@ -141,7 +145,7 @@ def adapt(
     cohort.learn(chosen, found, np.full(_LEARNT, 1 / _LEARNT))
     if cohort.is_costly:
         _train(cohort, points, weight, rng)
-    _widen(cohort, chosen)
+    _widen(cohort, _taken(points, weight, rng))
     correction = _corrected(cohort, points, weight, rng)
     if correction is None:
         noise = refine(cohort, _taken(points, weight, rng))
@@ -196,12 +200,14 @@ def _finished(
         drawn.append((used, x, log_posterior))
         log_weight = log_posterior - log_density
         points, weight = _pooled(drawn)
-        if turn == _LAST_ROUNDS - 1 or pareto_k(log_weight) < _THIN:
+        share = _weights(log_weight, x.shape[1])[1] / len(x)
+        good = share > _GOOD and pareto_k(log_weight) < _THIN
+        if turn == _LAST_ROUNDS - 1 or good:
             break
-        proposals = proposals.fitted(points, weight)
-        if len(proposals.weight) < 2 * _MOST_COMPONENTS:
-            proposals = proposals.split(points, weight, rng).fitted(points, weight)
-    share = _weights(log_weight, x.shape[1])[1] / len(x)
+        for _ in range(_SPLIT):
+            if len(proposals.weight) < 2 * _MOST_COMPONENTS:
+                proposals = proposals.split(points, weight, rng)
+            proposals = proposals.fitted(points, weight)
     some = _taken(points, weight, rng)
     return Adapted(used, share, some, _ceiling(log_weight), noise, correction)
 
@@ -306,9 +312,13 @@ def refine(cohort: Cohort, points: Floats) -> float:
 
 def _widen(cohort: Cohort, points: Floats) -> None:
     """Spread the nodes of patients whose conditional posterior has heavier tails than they have."""
-    weights = cohort.integrate(points, 4 * _STAGE, detail=True, rough=True).log_weight
+    if cohort.is_costly:
+        weights = cohort.integrate(points, 4 * _STAGE, detail=True, rough=True).log_weight
+    else:
+        everyone = range(len(cohort.patients))
+        weights = tuple(cohort.exact_weights(points, 4 * _STAGE, everyone, _JUDGED))
     khat = np.array([pareto_k(own.ravel()) for own in weights])
-    cohort.widen(np.flatnonzero(khat > _SUSPECT))
+    cohort.widen(np.flatnonzero(khat > _SUSPECT), points, 4 * _STAGE + 1)
 
 
 def _more_nodes(cohort: Cohort, points: Floats) -> float:
@@ -322,6 +332,10 @@ def _more_nodes(cohort: Cohort, points: Floats) -> float:
         needs = (noise > 2 * allowed) & (cohort.nodes < most)
         if noise.sum() < _NOISE or not needs.any():
             break
+        # Where many do not help, they are in the wrong places.
+        lost = needs & (cohort.nodes >= _LOST) & ~cohort.is_spread
+        cohort.widen(np.flatnonzero(lost), points, 5 * _STAGE + 1 + turn)
+        needs &= ~lost
         # The variance falls faster than the number of nodes grows.
         factor = np.clip((noise[needs] / allowed) ** (1 / 1.5), 2, 4)
         more = cohort.nodes[needs] * 2 ** np.ceil(np.log2(factor)).astype(np.int64)

@@ -114,7 +114,7 @@ def calibrated(cohort: Cohort, x: Floats) -> Correction:
     """
     found, own = _measured(cohort, x)
     if found.error > _MUCH:
-        cohort.widen(np.flatnonzero(own > _ENOUGH / 2), _WIDE_NODES)
+        cohort.widen(np.flatnonzero(own > _ENOUGH / 2), x, _STAGE + 2, _WIDE_NODES)
         found, _ = _measured(cohort, x)
     return found
 

@@ -20,7 +20,7 @@ _NARROWEST = 0.25  # a shape's variance, of that of the normal one
 class Guide:
     """What has been learnt of a patient.
 
-    ``lines`` (1 + d, k), its conditional mode as a function of the coordinates; the ``shape``
+    ``lines`` (1 + 2 d, k), its conditional mode as a function of the coordinates; the ``shape``
     around the mode; the patient with polynomials for equations, ``fast``, the relative variance
     (``scatter``) of the weight of a node picked by them, and the number of ``picks`` to be solved
     exactly for each point; which ``shift`` nodes have that all points share.

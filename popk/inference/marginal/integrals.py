@@ -53,6 +53,7 @@ _NUMBERS = 1_000_000  # predictions and parameters at a time: 8 MB, worth handin
 _STEP = 4e-3  # in a coordinate: below any posterior's width
 NEAR_MODE = 0.5  # promised gain of log density of the last step to a mode: one SD
 CLOSER = 0.01  # of that, where modes are followed
+_FARTHEST = 4.0  # SD of the posterior, up to which the modes' movement is followed
 _CLIMBING = 64  # nodes while modes are sought, where they cost little
 _CORRECTED = 8  # picks of a precise integral
 SHIFTS = 8  # sets of shared nodes, of which the best is used
@@ -122,6 +123,7 @@ class Integrals:
     common: bool = False
     _guides: list[Guide] = field(default_factory=list)
     _centre: Floats | None = None
+    _reach: Floats | None = None
 
     @classmethod
     def of(cls, model: PopModel, dataset: Dataset, *, seed: int, cores: int) -> Self:
@@ -285,9 +287,14 @@ class Integrals:
             return self.patients[index]
         return guide.fast
 
-    def _features(self, x: Floats) -> Floats:
+    def features(self, x: Floats) -> Floats:
+        """What modes are predicted from (S, 1 + 2 d): a quadratic, cross terms left out.
+
+        Far away, where it was not learnt, it stays what it is at the edge.
+        """
         assert self._centre is not None
-        return np.concatenate([np.ones((len(x), 1)), x - self._centre], axis=1)
+        away = np.clip((x - self._centre) / self._reach, -_FARTHEST, _FARTHEST)
+        return np.concatenate([np.ones((len(x), 1)), away, away**2], axis=1)
 
     def _modes(
         self,
@@ -302,7 +309,7 @@ class Integrals:
         lines = self._guides[index].lines
         if lines is None:
             return find_modes(draws, patient)
-        start = self._features(x) @ lines
+        start = self.features(x) @ lines
         if not sought:
             return find_modes(draws, patient, start=start, steps=0)
         return find_modes(draws, patient, start=start, tolerance=NEAR_MODE)

@@ -165,10 +165,11 @@ class Marginal:
     def _chains(
         self, cohort: Cohort, learnt: Learnt, made: Kept, seed: int
     ) -> tuple[xr.Dataset, xr.Dataset]:
-        size = self.draws + _WARM
-        log_weight = made.log_weight[: self.chains * size]
+        # The last batch gives more than were wanted: they count as well.
+        size = len(made.x) // self.chains
+        log_weight = made.log_weight[: self.chains * size].reshape(self.chains, -1)
         states, accepted, khat = chains_of(
-            log_weight.reshape(self.chains, -1), warm=_WARM, rng=np.random.default_rng(seed)
+            log_weight, warm=size - self.draws, rng=np.random.default_rng(seed)
         )
         flat = (states + size * np.arange(self.chains)[:, None]).ravel()
         ends = np.cumsum(cohort.n_effects)

@@ -26,6 +26,9 @@ LEAST = 0.01
 """Share of the proposals that is worth keeping, below which they do not do."""
 _SERIES = "proposals"
 _TRUST = 0.6  # in rough weights: their power that the probability follows
+_EFFECTIVE = 0.75  # of the proposals wanted
+_AT_MOST = 3  # times as many as wanted
+_NUMBERS = 50_000_000  # effects of all of them: 400 MB
 _BEFORE = 10_000  # proposals before it is judged whether they do
 _SMALLEST, _LARGEST = 250, 2_000  # batches
 _INTEGRALS = 160_000  # of a batch, patients times proposals: some seconds
@@ -77,6 +80,9 @@ def propose_until(
 ) -> Kept:
     """At least so many proposals, from where the store's end; every batch is kept as a whole.
 
+    Where their weights are uneven, up to three times as many, until most of the number wanted is
+    effective.
+
     Raises
     ------
     Unsuited
@@ -89,7 +95,11 @@ def propose_until(
     made = size * sum(len(part.counts) for part in parts)
     if made:
         store.resumed_at({"proposals": made, "kept": done})
+    most = min(_AT_MOST * wanted, _NUMBERS // max(sum(cohort.n_effects), 1))
     since = time.perf_counter()
+
+    def effective() -> float:
+        return _effective([*parts, *pending]) or 0.0
 
     def write() -> None:
         if pending:
@@ -99,8 +109,10 @@ def propose_until(
             store.append(_SERIES, vars(chunk))
 
     try:
-        while done < wanted:
-            progress("sampling", done, wanted, made=made, ess=_effective([*parts, *pending]))
+        while done < wanted or (done < most and effective() < _EFFECTIVE * wanted):
+            progress(
+                "sampling", min(done, wanted), wanted, made=made, ess=_effective([*parts, *pending])
+            )
             if made > _BEFORE and done < LEAST * made:
                 raise Unsuited(f"Only {done} of {made} independent proposals count.")
             pending.append(_batch(made // size, cohort, adapted, seed))

@@ -130,12 +130,12 @@ class Measured(ResidualError):  # noqa: N818 - an error of measurement, not an e
     ) -> Any:
         known, usable = prediction < np.inf, self._usable(prediction)
         # What is not used must have a finite derivative all the same: zero times it enters the sum.
-        usual = ops.where(usable, prediction, 1.0)
-        sd = self.sd(usual, sigma, ops)
         z, log_slope = self.standardised(observed, prediction, sigma, ops)
         quantified = self.log_density(z, sigma, ops) + log_slope
         if ops.all_zero(observed.status) and not self._truncated:
             return ops.where(usable, quantified, -np.inf)
+        usual = ops.where(usable, prediction, 1.0)
+        sd = self.sd(usual, sigma, ops)
         above = self.log_probability(-self._residual(observed.upper, usual, sd, ops), sigma, ops)
         below = self.log_probability(self._residual(observed.lower, usual, sd, ops), sigma, ops)
         if self._truncated:

@@ -20,8 +20,9 @@ from popk_quadrature import (
 )
 from scipy import stats
 
-from popk.individual import find_modes, propose
+from popk.individual import Frame, Shape, find_modes, propose
 from popk.inference.marginal.coordinates import Coordinates
+from popk.inference.marginal.spread import described
 from popk.inference.marginal.weighing import tamed
 from popk.model import PopModel
 from popk.statistics import IIV, Fixed, HalfNormal, LogNormal, Normal, Power, Proportional
@@ -281,7 +282,7 @@ def test_modes_are_predicted_around_where_the_search_ended(fits, cohort):
     draws = cohort.coordinates.draws(near)
     for index, patient in enumerate(cohort.patients):
         exact = find_modes(draws, patient).z
-        predicted = cohort._features(near) @ cohort._guides[index].lines
+        predicted = cohort.features(near) @ cohort._guides[index].lines
         np.testing.assert_allclose(predicted, exact, atol=0.15)
 
 
@@ -368,9 +369,38 @@ def test_defensive_nodes_leave_the_integral_and_bound_its_weights(fits, cohort):
         guide.shape = replace(guide.shape, factor=0.3 * guide.shape.factor)
     cohort.nodes[:] = cohort.few[:] = 64
     narrow = cohort.exact_weights(x, 3, [0], 64)[0].max()
-    cohort.widen(np.arange(4))
+    cohort.widen(np.arange(4), x, 6)
     assert cohort.nodes.tolist() == cohort.few.tolist() == [64] * 4
     assert cohort.exact_weights(x, 3, [0], 64)[0].max() < 0.7 * narrow
     many = np.repeat(x[:1], 4_000, axis=0)
     found = np.exp(cohort.integrate(many, 5).log_likelihood)
     assert_unbiased(found, exact_marginals(fits, cohort, x[:1])[0], within=0.01)
+
+
+def test_nodes_go_where_the_mixture_says_and_leave_the_integral(fits, cohort):
+    """Two narrow groups far apart, of which the mode knows neither."""
+    x = points(12, sd=0.3)
+    draws, patient = cohort.coordinates.draws(x), cohort.patients[0]
+    modes = find_modes(draws, patient)
+    exact = exact_marginals(fits, cohort, x)[:, 0]
+    k = modes.z.shape[1]
+    around = Frame.of(draws, patient, modes).forward(modes.z[:, None])[:, 0].mean(axis=0)
+    shape = Shape(
+        np.zeros(k), np.eye(k), defensive=True,
+        centres=np.stack([around - 0.3, around + 0.3]), factors=0.2 * np.stack([np.eye(k)] * 2),
+    )  # fmt: skip
+    rng = np.random.default_rng(8)
+    nodes = propose(draws, patient, modes, each=4000, rng=rng, shape=shape)
+    np.testing.assert_allclose(np.exp(nodes.log_marginal), exact, rtol=0.01)
+    frame = Frame.of(draws, patient, modes)
+    there = frame.forward(nodes.z[:, 2::4])
+    np.testing.assert_allclose(np.median(there, axis=1), [around - 0.3] * 12, atol=0.02)
+    np.testing.assert_allclose(frame.inverse(frame.forward(nodes.z)[0, 7])[0], nodes.z[0, 7])
+
+
+def test_a_spread_posterior_is_found_again_by_its_mixture():
+    rng = np.random.default_rng(9)
+    z = np.vstack([rng.normal(-2, 0.3, (1000, 2)), rng.normal(2, 0.3, (1000, 2))])
+    found = described(z, rng)
+    assert found.log_density(np.array([[-2.0, -2.0], [2.0, 2.0]])).min() > -2.5
+    assert found.log_density(np.zeros((1, 2)))[0] < -5

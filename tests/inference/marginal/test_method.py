@@ -13,6 +13,7 @@ from popk.dataset import read_dataset
 from popk.diagnostics import verdict_of
 from popk.errors import SettingError
 from popk.inference import NUTS, Marginal, sample
+from popk.inference.marginal import adapt
 from popk.model import PopModel
 from popk.statistics import (
     IIV,
@@ -114,6 +115,16 @@ def test_the_posterior_is_the_one_on_a_grid(fit, grid):
         assert abs(float(draws.mean()) - exact) < 4.5 * float(mcse(draws)), name
 
 
+def test_unbiased_integrals_alone_have_the_same_posterior(data, grid, monkeypatch):
+    """What is done where a correction leaves too much; here whatever it leaves."""
+    monkeypatch.setattr(adapt, "_WRONG", -1.0)
+    found = sample(MODEL, data, Marginal(cores=1, **METHOD), seed=8, progress=False)
+    values, weight = grid
+    for name in values:
+        draws, exact = found["posterior"][name], float(weight @ values[name])
+        assert abs(float(draws.mean()) - exact) < 4.5 * float(mcse(draws.values))
+
+
 def test_random_effects_follow_their_conditional_posterior(fit, fits, observed):
     """Given each draw's population parameters: their place in its distribution is uniform."""
     posterior = fit["posterior"].to_dataset()
@@ -168,7 +179,7 @@ def test_statistics_say_what_the_chains_rest_on(fit, data):
     posterior = fit["posterior"]["CL"].transpose("chain", "draw").values
     moved = posterior[:, 1:] != posterior[:, :-1]
     np.testing.assert_array_equal(moved, found["accepted"].values[:, 1:])
-    assert 0.3 < float(found["accepted"].mean()) < 1
+    assert 0.3 < float(found["accepted"].mean()) <= 1
     assert (found["nodes"] >= 16).all()
     assert 0 < float(found["noise"]) < 0.5
     assert int(found["proposals"]) >= 4 * 450
