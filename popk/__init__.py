@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from popk.calibration import sbc
     from popk.comparison import averaged, compare, comparison_frame, loo, loo_pit
     from popk.dataset import DataError, Dataset, read_dataset
     from popk.diagnostics import (
@@ -133,6 +134,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "popk.graph": ("build",),
     "popk.comparison": ("averaged", "compare", "comparison_frame", "loo", "loo_pit"),
+    "popk.calibration": ("sbc",),
     "popk.dataset": ("DataError", "Dataset", "read_dataset"),
     "popk.errors": ("PopkError",),
     "popk.diagnostics": (
@@ -339,6 +341,7 @@ __all__ = [
     "resume",
     "sample",
     "save",
+    "sbc",
     "shrinkage",
     "verdict_of",
     "vpc",

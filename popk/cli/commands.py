@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from popk.cli.calibrated import sbc
 from popk.cli.compared import compare
 from popk.cli.conversion import import_nonmem
 from popk.cli.fitted import finish, fit_file, refuse_used, resume
@@ -61,6 +62,7 @@ app.command(compare)
 app.command(import_nonmem)
 app.command(report)
 app.command(resume)
+app.command(sbc)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

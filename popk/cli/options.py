@@ -12,6 +12,8 @@ from cyclopts import Parameter
 from popk.errors import PopkError, SettingError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from popk.dataset import Dataset
     from popk.inference import Method
 
@@ -116,9 +118,13 @@ class Sampling:
 
 
 def read(
-    data: str, reading: Reading, units: Mapping[str, str], *, carry: str | None = None
+    data: str | pd.DataFrame,
+    reading: Reading,
+    units: Mapping[str, str],
+    *,
+    carry: str | None = None,
 ) -> Dataset:
-    """The data set of a file, in `units` and with `carry` unless the user gave others."""
+    """The data set of a file or table, in `units` and with `carry` unless the user gave others."""
     from popk.dataset import read_dataset
 
     if reading.units is not None:

@@ -2,6 +2,7 @@
 
 from popk.individual.advice import decide, individualise
 from popk.individual.decision import Trough
+from popk.individual.latent import expected_of
 from popk.individual.modes import Modes, find_modes
 from popk.individual.patient import (
     Patient,
@@ -12,7 +13,6 @@ from popk.individual.patient import (
     split_effects,
 )
 from popk.individual.proposals import Frame, Proposals, Shape, nodes_around, propose
-from popk.individual.latent import expected_of
 
 __all__ = [
     "Frame",

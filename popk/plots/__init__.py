@@ -3,6 +3,7 @@
 No global state of matplotlib is used or changed. Units on the axes are those of the tree.
 """
 
+from popk.plots.calibration import plot_calibration
 from popk.plots.compared import plot_elpd_differences, plot_khat, plot_pointwise
 from popk.plots.contraction import plot_contraction
 from popk.plots.criticism import plot_criticism
@@ -27,6 +28,7 @@ __all__ = [
     "NOT_CONVERGED",
     "PlotError",
     "Points",
+    "plot_calibration",
     "plot_concentration",
     "plot_contraction",
     "plot_criticism",

@@ -1,5 +1,6 @@
 """Results as a page and as tables: this package renders what others computed."""
 
+from popk.reporting.calibration import calibration_table, reliability_table
 from popk.reporting.comparison import comparison_table
 from popk.reporting.intervals import interval_frame, interval_table
 from popk.reporting.page import Page, ReportError, report
@@ -12,11 +13,13 @@ __all__ = [
     "Page",
     "ReportError",
     "Table",
+    "calibration_table",
     "comparison_table",
     "great_table",
     "interval_frame",
     "interval_table",
     "parameter_frame",
     "parameter_table",
+    "reliability_table",
     "report",
 ]

@@ -36,6 +36,7 @@ ORDER = (
     "diagnostics",
     "individual",
     "inference",
+    "calibration",
     "comparison",
     "sensitivity",
     "plots",
