@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from popk.calibration import sbc
-    from popk.comparison import averaged, compare, comparison_frame, loo, loo_pit
+    from popk.comparison import (
+        Selection,
+        averaged,
+        compare,
+        comparison_frame,
+        covariate_effects,
+        evaluate_forecasts,
+        forecast_frame,
+        loo,
+        loo_pit,
+        select,
+    )
     from popk.dataset import DataError, Dataset, read_dataset
     from popk.diagnostics import (
         PriorCheck,
@@ -133,8 +144,11 @@ if TYPE_CHECKING:
 # PyMC and Numba take seconds to import: every name is loaded when it is first used.
 _HOMES = {
     "popk.graph": ("build",),
-    "popk.comparison": ("averaged", "compare", "comparison_frame", "loo", "loo_pit"),
     "popk.calibration": ("sbc",),
+    "popk.comparison": (
+        "Selection", "averaged", "compare", "comparison_frame", "covariate_effects",
+        "evaluate_forecasts", "forecast_frame", "loo", "loo_pit", "select",
+    ),
     "popk.dataset": ("DataError", "Dataset", "read_dataset"),
     "popk.errors": ("PopkError",),
     "popk.diagnostics": (
@@ -292,6 +306,7 @@ __all__ = [
     "Regimen",
     "Report",
     "Run",
+    "Selection",
     "Sequential",
     "Shrunk",
     "SigmoidEmax",
@@ -317,11 +332,14 @@ __all__ = [
     "compare",
     "comparison_frame",
     "contraction",
+    "covariate_effects",
     "criticise",
     "decide",
     "diagnose",
+    "evaluate_forecasts",
     "flattened",
     "flip_flop",
+    "forecast_frame",
     "from_estimate",
     "from_interval",
     "from_nonmem",
@@ -342,6 +360,7 @@ __all__ = [
     "sample",
     "save",
     "sbc",
+    "select",
     "shrinkage",
     "verdict_of",
     "vpc",

@@ -17,6 +17,7 @@ from popk.cli.calibrated import sbc
 from popk.cli.compared import compare
 from popk.cli.conversion import import_nonmem
 from popk.cli.fitted import finish, fit_file, refuse_used, resume
+from popk.cli.foreseen import forecast
 from popk.cli.models import find_model, list_models
 from popk.cli.options import CommandError, Reading, Sampling, parse_weeks, read
 from popk.cli.output import (
@@ -59,6 +60,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(compare)
+app.command(forecast)
 app.command(import_nonmem)
 app.command(report)
 app.command(resume)

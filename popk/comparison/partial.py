@@ -16,7 +16,7 @@ from popk.statistics import Observed
 from popk.structure import Events, Solver
 from popk.structure.events import KIND, OBSERVE, OUTPUT
 
-__all__ = ["Partial", "partial_of", "past_of"]
+__all__ = ["Partial", "held_from", "only", "partial_of", "past_of"]
 
 type Bools = NDArray[np.bool_]
 
@@ -50,10 +50,10 @@ class Partial:
         first = np.array([0, len(code)], dtype=np.int64)
         events = Events(first, self.events.rows, self.events.number[seen], code)
         solver = Solver(self.patient.solver.structure, events, threads=1)
-        return replace(self.patient, solver=solver, observed=_only(self.patient.observed, kept))
+        return replace(self.patient, solver=solver, observed=only(self.patient.observed, kept))
 
 
-def _only(observed: Observed, kept: Bools) -> Observed:
+def only(observed: Observed, kept: Bools) -> Observed:
     """Some of a patient's observations, each following the last one of its chain that is kept."""
     place = np.cumsum(kept) - 1
     back, since = observed.back.copy(), observed.since.copy()
@@ -92,12 +92,18 @@ def past_of(dataset: Dataset, number: int, *, covariates_known: bool = False) ->
     records = np.flatnonzero(dataset.is_observation)
     last = int(records[number])
     now = int(records[number - 1]) if number else 0
-    table = dataset.table.isel(record=slice(0, last + 1))
-    if not covariates_known:
-        changed = {}
-        for name in dataset.covariates:
-            values = table[name].values.copy()
-            values[now + 1 :] = values[now]
-            changed[name] = xr.DataArray(values, dims="record", attrs=table[name].attrs)
-        table = table.assign(changed)
-    return replace(dataset, table=table)
+    past = replace(dataset, table=dataset.table.isel(record=slice(0, last + 1)))
+    return past if covariates_known else held_from(past, now)
+
+
+def held_from(dataset: Dataset, record: int) -> Dataset:
+    """One subject's records with covariates that stay as they are at one of them, counted from 0.
+
+    Doses, times, occasions and observations are those recorded.
+    """
+    changed = {}
+    for name in dataset.covariates:
+        values = dataset.table[name].values.copy()
+        values[record + 1 :] = values[record]
+        changed[name] = xr.DataArray(values, dims="record", attrs=dataset.table[name].attrs)
+    return replace(dataset, table=dataset.table.assign(changed))

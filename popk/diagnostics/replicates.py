@@ -82,7 +82,11 @@ class Seen:
     @classmethod
     def of(cls, fit: xr.DataTree) -> Seen:
         """The observations of a fit."""
-        model, dataset = model_of(fit), dataset_of(fit)
+        return cls.in_data(model_of(fit), dataset_of(fit))
+
+    @classmethod
+    def in_data(cls, model: PopModel, dataset: Dataset) -> Seen:
+        """The observations of data that fit a model."""
         design = design_of(model, dataset)
         table = dataset.table.isel(record=dataset.is_observation)
         status = table["CENS"].values.astype(np.int64)

@@ -29,7 +29,7 @@ from popk.structure.events import (
     WHAT,
 )
 
-__all__ = ["Forecast", "Present", "curve_times_of", "forecast", "present_of"]
+__all__ = ["Forecast", "Present", "curve_times_of", "forecast", "present_of", "troughs_of"]
 
 type Floats = NDArray[np.float64]
 
@@ -160,6 +160,13 @@ def forecast(
     kept_up = np.stack(sustained, axis=1)
     kept_up = np.where(np.isfinite(kept_up), kept_up, np.nan)
     return Forecast(values[:, :n], kept_up, values[:, n:], curve_times)
+
+
+def troughs_of(model: PopModel, parameters: Floats, present: Present, intervals: Floats) -> Floats:
+    """The ``troughs`` of `forecast` alone (n_samples, n_intervals), the intervals ascending."""
+    events = _observed_at(present.history, present.time + intervals, present.output)
+    found = Solver(model.structure, events).ensemble(parameters).value
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def curve_times_of(present: Present, intervals: Floats, points: int) -> Floats:

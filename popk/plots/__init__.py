@@ -7,6 +7,7 @@ from popk.plots.calibration import plot_calibration
 from popk.plots.compared import plot_elpd_differences, plot_khat, plot_pointwise
 from popk.plots.contraction import plot_contraction
 from popk.plots.criticism import plot_criticism
+from popk.plots.forecasts import plot_forecasts
 from popk.plots.goodness_of_fit import plot_goodness_of_fit, plot_observations
 from popk.plots.individual_fits import plot_individual_fits
 from popk.plots.influence import plot_influence
@@ -34,6 +35,7 @@ __all__ = [
     "plot_criticism",
     "plot_effects_against_covariates",
     "plot_elpd_differences",
+    "plot_forecasts",
     "plot_goodness_of_fit",
     "plot_individual_fits",
     "plot_influence",

@@ -2,6 +2,7 @@
 
 from popk.reporting.calibration import calibration_table, reliability_table
 from popk.reporting.comparison import comparison_table
+from popk.reporting.forecasts import decision_table, forecast_table
 from popk.reporting.intervals import interval_frame, interval_table
 from popk.reporting.page import Page, ReportError, report
 from popk.reporting.parameters import parameter_frame, parameter_table
@@ -15,6 +16,8 @@ __all__ = [
     "Table",
     "calibration_table",
     "comparison_table",
+    "decision_table",
+    "forecast_table",
     "great_table",
     "interval_frame",
     "interval_table",

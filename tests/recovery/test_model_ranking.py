@@ -1,8 +1,9 @@
 """Leaving patients out ranks models as others found them.
 
-Metrum's example "expo" (160 patients) has two compartments and a proportional error: by more than 4
-standard errors of the difference. Warfarin is absorbed after a lag: by more than 2, as only the few
-patients who were sampled early tell.
+Metrum's example "expo" has two compartments and a proportional error: by more than 4 standard
+errors of the difference. Every fourth of its 160 patients shows that already; with all of them each
+refit without a patient takes four times as long. Warfarin is absorbed after a lag: by more than 2,
+as only the few patients who were sampled early tell.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ def expo(structure, error, iiv=("KA", "V1", "CL")):
 
 def test_two_compartments_and_a_proportional_error_of_the_expo_data(reference_data, capsys):
     data = pd.read_csv(reference_data / "metrum_nonmem_bayes" / "expo_data.csv")
-    data = data[data["BLQ"] == 0].assign(AMT=lambda table: 1000 * table["AMT"])
+    # Every fourth patient: the differences are large, and the time goes into refits.
+    data = data[(data["BLQ"] == 0) & (data["ID"] % 4 == 1)].assign(
+        AMT=lambda table: 1000 * table["AMT"]
+    )
     data = data[["ID", "TIME", "EVID", "AMT", "DV", "MDV", "WT"]]
     two = expo(TwoCompartment(FirstOrder()), Proportional(WEAK))
     models = {

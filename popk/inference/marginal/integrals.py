@@ -293,6 +293,7 @@ class Integrals:
         Far away, where it was not learnt, it stays what it is at the edge.
         """
         assert self._centre is not None
+        assert self._reach is not None
         away = np.clip((x - self._centre) / self._reach, -_FARTHEST, _FARTHEST)
         return np.concatenate([np.ones((len(x), 1)), away, away**2], axis=1)
 

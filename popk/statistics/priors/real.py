@@ -138,7 +138,7 @@ class Fixed(Prior):
         import pymc as pm
         import pytensor.tensor as pt
 
-        value = pt.constant(float(self.value))
+        value = pt.constant(float(self.value), dtype="float64")
         return cast("TensorVariable[Any, Any]", pm.Deterministic(name, value))
 
     @override
