@@ -33,7 +33,11 @@ def main(path):
 
     method = Watched(**order["settings"])
     report.phase_is("preparing")
-    given = {"seed": order["seed"], "progress": lambda stage, *_, **__: report.phase_is(stage)}
+
+    def told(stage, *_, **__):  # popk.sample tells a report, a method by itself its stage
+        report.phase_is(getattr(stage, "stage", stage))
+
+    given = {"seed": order["seed"], "progress": told}
     if order["whole"]:
         popk.sample(work.model, work.dataset, method, **given)
     else:
