@@ -35,14 +35,14 @@ def criticism(one: Reported, table: xr.Dataset) -> Iterator[Part]:
         (
             Cell(name, "no" if flags[k] else ""),
             Cell(about),
-            Cell(number(float(table["p_adjusted"].values[k]))),
             Cell(f"{seen} {remedy}".strip() if flags[k] else seen),
+            Cell(number(float(table["p_adjusted"].values[k]))),
         )
         for k, (name, about, seen, remedy) in enumerate(words)
     ]
     frame = table.to_dataframe().reset_index()
-    headers = ("Check", "About", "Adjusted p", "What was seen, and what to try")
-    yield Table("Model criticism", headers, tuple(rows), texts=2, frame=frame)
+    headers = ("Check", "About", "What was seen, and what to try", "Adjusted p")
+    yield Table("Model criticism", headers, tuple(rows), texts=3, frame=frame)
 
 
 def random_effects(one: Reported, table: xr.Dataset) -> Iterator[Part]:
