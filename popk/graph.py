@@ -88,8 +88,8 @@ def build(
         Not with sub-populations.
     jax
         Make it ready for PyTensor's JAX backend, and so for what samples by it:
-        ``pm.sample(nuts_sampler="numpyro")`` or ``"blackjax"``, nutpie with ``backend="jax"``. The
-        density is the same; events are constants of the graph then, not data. Loading that backend
+        ``pm.sample(nuts_sampler="numpyro")`` (others that use it have not been tried). The density
+        is the same; events are constants of the graph then, not data. Loading that backend
         switches JAX to double precision for the whole process. See `popk.structure.jax_op`.
 
     Raises

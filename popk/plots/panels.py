@@ -7,9 +7,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from popk.plots.style import BLUE, GREY, INK, ORANGE, RED, PlotError
+from popk.plots.style import BLUE, ORANGE, RED, PlotError
 
-__all__ = ["check_kind", "running_median", "scatter", "zero_line"]
+__all__ = ["check_kind", "running_median", "scatter"]
 
 type Floats = NDArray[np.float64]
 
@@ -60,10 +60,3 @@ def running_median(ax: Axes, x: Floats, y: Floats) -> None:
     ]
     at, middle = zip(*both, strict=True)
     ax.plot(at, middle, "-", color=ORANGE, lw=1.8, label="running median", zorder=4)
-
-
-def zero_line(ax: Axes, *others: float) -> None:
-    """Lines at zero and at other heights."""
-    ax.axhline(0, color=INK, lw=0.9, zorder=1)
-    for one in others:
-        ax.axhline(one, color=GREY, lw=0.9, ls="--", zorder=1)

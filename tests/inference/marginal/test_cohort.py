@@ -395,6 +395,9 @@ def test_nodes_go_where_the_mixture_says_and_leave_the_integral(fits, cohort):
     frame = Frame.of(draws, patient, modes)
     there = frame.forward(nodes.z[:, 2::4])
     np.testing.assert_allclose(np.median(there, axis=1), [around - 0.3] * 12, atol=0.02)
+    # Student t with 4 degrees of freedom, times 0.9: half are within 0.741 scales.
+    width = np.median(np.abs(there - (around - 0.3)), axis=1)
+    np.testing.assert_allclose(width, 0.9 * 0.741 * 0.2, rtol=0.1)
     np.testing.assert_allclose(frame.inverse(frame.forward(nodes.z)[0, 7])[0], nodes.z[0, 7])
 
 
