@@ -25,8 +25,7 @@ class StopError(Exception):
     """Stands for whatever ends a run."""
 
 
-@pytest.fixture(scope="module")
-def compiled():
+def normal(before_draw=lambda: None):
     """Two normal coordinates, of which the values are 5 + x, and a third that is always 2."""
 
     def make_logp():
@@ -37,12 +36,16 @@ def compiled():
         return logp
 
     def make_expand(*_):
-        return lambda x: {
-            "pair": 5 + x,
-            "first": np.array(5 + x[0]),
-            "fixed": np.array(2.0),
-            "loose": x,
-        }
+        def expand(x):
+            before_draw()
+            return {
+                "pair": 5 + x,
+                "first": np.array(5 + x[0]),
+                "fixed": np.array(2.0),
+                "loose": x,
+            }
+
+        return expand
 
     return from_pyfunc(
         2, make_logp, make_expand, [np.dtype("float64")] * 4, [(2,), (), (), (2,)],
@@ -50,6 +53,11 @@ def compiled():
         coords={"which": ["a", "b"]}, dims={"pair": ("which",)},
         make_initial_point_fn=lambda seed: np.array([0.5, -0.5]),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return normal()
 
 
 def job(compiled, chains, *, seed=1, cores=2, tune=TUNE, stored=True):
@@ -147,17 +155,29 @@ def test_an_interrupted_chain_has_what_it_had_drawn_and_goes_on(compiled, tmp_pa
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 )
 def test_a_signal_while_nutpie_draws_keeps_the_draws(compiled, tmp_path, number, raised):
+    """The sampler waits for the signal after a few draws, and is slow from then on."""
     whole, _ = drawn(compiled, n=1)
-    sent = []
+    drawn_so_far, sent = [], threading.Event()
+
+    def before_draw():
+        drawn_so_far.append(1)
+        if len(drawn_so_far) > TUNE + 50:
+            assert sent.wait(60)
+            time.sleep(0.1)
+
+    def signal_it():
+        sent.set()
+        os.kill(os.getpid(), number)
 
     def send(report):
-        if report.done > TUNE and not sent:
-            sent.append(1)
+        if report.done > TUNE and not timers:
             # It arrives while the samplers are waited for.
-            threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+            timers.append(threading.Timer(0.01, signal_it))
+            timers[0].start()
 
+    timers = []
     with pytest.raises(raised), terminable():
-        drawn(compiled, n=1, store=folder_store(tmp_path), listen=send)
+        drawn(normal(before_draw), n=1, store=folder_store(tmp_path), listen=send)
     chain = Chain.stored(0, folder_store(tmp_path))
     assert 0 < chain.size < DRAWS
     stored = np.concatenate([part["pair"] for part in chain.draws])
