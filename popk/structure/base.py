@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -271,7 +272,7 @@ class Structure(ABC):
         """All parameters, in the order of theta's columns: `kinetics`, then `dosing`."""
         return (*self.kinetics, *self.dosing.parameters)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the parameters, in the order of theta's columns."""
         return tuple(parameter.name for parameter in self.parameters)

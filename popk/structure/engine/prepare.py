@@ -28,7 +28,7 @@ from popk.structure.engine.schedule import (
 )
 from popk.structure.engine.scripts import scripts, side_by_side
 from popk.structure.engine.vector import W
-from popk.structure.events import DOSE, OBSERVE, Events
+from popk.structure.events import DOSE, OBSERVE, ROW, Events
 
 STATIC_NUMBERS = 5  # without the derivatives by the parameters of doses
 # What `popk.structure.op.Prediction` takes after theta, in this order: fields of `Schedule`.
@@ -107,6 +107,7 @@ class Schedule:
 
 def prepare(structure: Structure, events: Events) -> Schedule:
     """Make a cohort's events ready for a structure."""
+    events = without_idle_switches(events)
     code = events.code.copy()
     observed = code[:, R_KIND] == OBSERVE
     count = np.concatenate([[0], np.cumsum(observed)])[events.first]
@@ -148,6 +149,20 @@ def prepare(structure: Structure, events: Events) -> Schedule:
         np.ascontiguousarray(subject[observed]), output_of, np.ascontiguousarray(row_of),
         np.column_stack([np.arange(len(members)), members]), starts, operations, vectors,
     )  # fmt: skip
+
+
+def without_idle_switches(events: Events) -> Events:
+    """The events without a ROW of subjects that have a single row: it changes nothing.
+
+    In lockstep, where no parameters change, nothing would ever take such an event.
+    """
+    switches = events.kind == ROW
+    if not switches.any():
+        return events
+    single = np.repeat(np.diff(events.rows) == 1, np.diff(events.first))
+    kept = ~(switches & single)
+    first = np.concatenate([[0], np.cumsum(kept)])[events.first]
+    return Events(first, events.rows, events.number[kept], events.code[kept])
 
 
 def scripts_alone(structure: Structure, schedule: Schedule) -> tuple[Any, ...]:

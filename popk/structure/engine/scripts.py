@@ -154,11 +154,15 @@ def _scripts(
                 for c in range(n_compartments):
                     if dosed[c]:
                         n = write(book, n, START, c, 1 if source >= 0 else 0, 0)
+            done, reached = at[0].sum(), now[0].sum()
             n, size = given(book, n, size, lanes, atoms, fresh)
             n, size = leaps(book, n, size, lanes, atoms)
             n, size = passes(book, n, size, lanes, atoms)
             n, size = looks(book, n, size, lanes, atoms, source)
             fresh = False
+            if at[0].sum() == done and now[0].sum() == reached:
+                # Without this the loop would never end.
+                raise ValueError("an atom has a kind that no round of a script takes")
         starts[g + 1] = n
     return starts, operations[:n].copy(), vectors[:size].copy()
 

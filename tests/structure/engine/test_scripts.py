@@ -20,7 +20,8 @@ from popk.structure import (
     TwoCompartment,
 )
 from popk.structure.engine.lockstep import shared
-from popk.structure.engine.prepare import prepare
+from popk.structure.engine.prepare import prepare, without_idle_switches
+from popk.structure.engine.schedule import KIND
 from popk.structure.engine.scripts import (
     ABOUT,
     ADD,
@@ -32,10 +33,12 @@ from popk.structure.engine.scripts import (
     SLOT,
     START,
     WHERE,
+    scripts,
     side_by_side,
 )
 from popk.structure.engine.superposition import N_SLOTS
 from popk.structure.engine.vector import W
+from popk.structure.events import ROW
 from popk.structure.solve import FEWEST_OUTPUTS
 
 ORAL = TwoCompartment(FirstOrder())
@@ -121,6 +124,46 @@ def test_time_may_start_again_at_a_reset():
         [*observe(1, 2), reset(0), reset(0), *observe(5)],
     ]
     assert_same(*both_ways(ORAL, events(*subjects), parameters(ORAL, 3)))
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [([], []), ([switch(0, 0)], []), ([], [switch(5, 0)]), ([switch(0, 0)], [switch(30, 0)])],
+    ids=["none", "before the dose", "within the run", "both"],
+)
+@pytest.mark.parametrize("ss", [0, 1, 2])
+def test_a_switch_to_the_only_row_changes_nothing(start, end, ss):
+    doses = [dose(0, over=1, every=12, times=4, ss=ss)]
+    plain, table = (
+        events([*before, *in_order(*doses, *after, *observe(3, 70))], [dose(0), *observe(5)])
+        for before, after in (([], []), (start, end))
+    )
+    without = without_idle_switches(table)
+    for found, expected in zip(without, plain, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    theta = parameters(ORAL, 2)
+    found, expected = (Solver(ORAL, given).run(theta) for given in (table, plain))
+    np.testing.assert_array_equal(found.value, expected.value)
+    np.testing.assert_array_equal(found.gradient, expected.gradient)
+
+
+def test_switches_of_subjects_with_several_rows_stay():
+    table = events(
+        [switch(0, 0), dose(0), switch(3, 1), switch(5, 0), *observe(6)],
+        [switch(0, 0), dose(0), switch(2, 0), *observe(4)],
+    )
+    found = without_idle_switches(table)
+    assert np.diff(found.first).tolist() == [5, 2]
+    np.testing.assert_array_equal(found.number, np.delete(table.number, [5, 7], axis=0))
+
+
+def test_an_atom_that_no_round_takes_is_refused():
+    """The loop over rounds ends with an error rather than never."""
+    schedule = prepare(ORAL, events([dose(0), *observe(5)]))
+    codes = schedule.codes.copy()
+    codes[0, KIND] = ROW
+    with pytest.raises(ValueError, match="no round of a script takes"):
+        scripts(schedule.first, schedule.numbers, codes, np.array([[0] + [-1] * (W - 1)]), ORAL)
 
 
 def test_runs_in_one_group_may_need_different_sums():
