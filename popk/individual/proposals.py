@@ -39,6 +39,7 @@ __all__ = [
 
 type Floats = NDArray[np.float64]
 
+_DEPENDENT = 1e-4  # part of an effect that others do not determine, taken as no smaller there
 _NARROW = 1e-6  # an SD that is taken as no smaller where it is divided by
 
 
@@ -173,9 +174,10 @@ class Frame(NamedTuple):
         end = len(first)
         offset[:, :end] = modes.expected[:, 0, first]
         omega = np.maximum(population.omega, _NARROW)[..., None]
-        matrix[:, :end, :end] = omega * population.factor
+        matrix[:, :end, :end] = omega * _regular(population.factor)
         q = len(population.occasion_positions)
-        own = np.maximum(population.omega_iov, _NARROW)[..., None] * population.factor_iov
+        own = np.maximum(population.omega_iov, _NARROW)[..., None]
+        own = own * _regular(population.factor_iov)
         for start in range(end, end + q * len(patient.numbers), max(q, 1)):
             matrix[:, start : start + q, start : start + q] = own
         return cls(offset, matrix)
@@ -188,6 +190,12 @@ class Frame(NamedTuple):
         """Standardised effects (S, k) of one point (k)."""
         away = (point - self.offset)[..., None]
         return np.asarray(np.linalg.solve(self.matrix, away)[..., 0])
+
+
+def _regular(factor: Floats) -> Floats:
+    """Cholesky factors (…, k, k) of correlations, none of which is so near 1 as to be singular."""
+    least = np.eye(factor.shape[-1], dtype=bool) & (factor < _DEPENDENT)
+    return np.where(least, _DEPENDENT, factor)
 
 
 class _Part(NamedTuple):

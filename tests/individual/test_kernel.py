@@ -1,12 +1,15 @@
 """One patient's posterior against optimisation and integration by other means."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from popk.individual import Shape, find_modes, log_joint, patients_of, propose
+from popk.individual import Frame, Shape, find_modes, log_joint, patients_of, propose
 from popk.individual.posterior import patient_posterior, patient_seed
 from popk.population import PopulationDraws
+from popk.statistics import IIV, Correlated, HalfNormal
 
 LLOQ = 1.0
 # Times and values after one bolus of 300 mg at time 0; None lies below the limit.
@@ -416,3 +419,29 @@ def test_modes_and_marginals_of_a_patient_who_grows(fits, carry):
         assert joint(s, modes.z[s]) >= -found.fun - 1e-4
         exact = np.log(np.exp(joint(s, grid)).sum() * (at[1] - at[0]) ** 2)
         assert proposals.log_marginal[s] == pytest.approx(exact, abs=0.02)
+
+
+def test_effects_that_depend_on_each_other_wholly_have_an_integral(fits):
+    """A correlation that has come to 1, where nodes are spread by a mixture too."""
+    both = {name: HalfNormal(0.5) for name in ("CL", "V")}
+    effects = IIV(both, correlations=[Correlated(("CL", "V"))])
+    model = replace(fits.one_compartment(), iiv=effects)
+    patient = patients_of(PopulationDraws(model, {}), fits.dataset(*fits.history("A")))[0]
+    values = dict(PopulationDraws.from_prior(model, 6, np.random.default_rng(1)).values)
+    (name,) = (name for name in values if name.startswith("corr"))
+    found = []
+    for correlation in (1.0, 1.0 - 1e-9):
+        population = PopulationDraws(model, {**values, name: np.full(6, correlation)})
+        modes = find_modes(population, patient)
+        middle = Frame.of(population, patient, modes).forward(modes.z[:, None])[:, 0].mean(axis=0)
+        shape = Shape(
+            np.zeros(2),
+            np.eye(2),
+            defensive=True,
+            centres=middle[None],
+            factors=0.2 * np.eye(2)[None],
+        )
+        rng = np.random.default_rng(8)
+        nodes = propose(population, patient, modes, each=2000, rng=rng, shape=shape)
+        found.append(nodes.log_marginal)
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=0.1)

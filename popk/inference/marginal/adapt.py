@@ -48,6 +48,7 @@ _CLIPPED = 8  # weights that are equal, or
 _CLIPPED_OF = 200  # one of so many
 _TEMPERED = 4  # points per coordinate that must be effective before a fit
 _NOISE = 0.45  # variance of the log posterior's estimate
+_OWN_NOISE = 0.005  # that of a patient whose estimate is only a check on a smooth one
 _TOO_MUCH = 1.0  # variance above which all points are to share their nodes
 _KEPT = 0.1  # of the proposals, at least
 _TRAINED = 400  # points whose nodes polynomials are fitted to
@@ -163,9 +164,10 @@ def _corrected(
     None where it leaves too much.
     """
     n = points_needed(points.shape[1]) // 2
+    flat = _flat(weight)
     near = rng.choice(len(points), size=n, p=weight)
-    wide = rng.choice(len(points), size=n, p=_flat(weight))
-    found = calibrated(cohort, points[np.concatenate([near, wide])])
+    chosen = np.concatenate([near, rng.choice(len(points), size=n, p=flat)])
+    found = calibrated(cohort, points[chosen], weight[chosen] / (weight + flat)[chosen])
     if found.error > _WRONG:
         return None
     # Unbiased estimates are only for picking effects now, and need fewer picks.
@@ -225,7 +227,8 @@ def _settled(
     """
     if cohort.is_costly:
         _train(cohort, points, weight, rng)
-    _more_nodes(cohort, _taken(points, weight, rng))
+    allowed = max(_NOISE / len(cohort.patients), _OWN_NOISE)
+    _more_nodes(cohort, _taken(points, weight, rng), allowed)
     cohort.settle(_taken(points, _flat(weight), rng))
     return [
         (used, x, cohort.log_posterior(x, cohort.integrate(x, 0, smooth=True)))
@@ -303,7 +306,7 @@ def refine(cohort: Cohort, points: Floats) -> float:
     from now on: the error is then a smooth function of the population parameters, and hardly
     changes over the width of the posterior.
     """
-    noise = _more_nodes(cohort, points)
+    noise = _more_nodes(cohort, points, _NOISE / len(cohort.patients))
     _widen(cohort, points)
     cohort.common = noise > _TOO_MUCH
     cohort.settle(points)
@@ -321,14 +324,16 @@ def _widen(cohort: Cohort, points: Floats) -> None:
     cohort.widen(np.flatnonzero(khat > _SUSPECT), points, 4 * _STAGE + 1)
 
 
-def _more_nodes(cohort: Cohort, points: Floats) -> float:
-    """More nodes for the patients who need them; the variance left in the log posterior."""
+def _more_nodes(cohort: Cohort, points: Floats, allowed: float) -> float:
+    """More nodes for the patients who need them; the variance left in the log posterior.
+
+    Those need them whose own part of that variance is twice as much as ``allowed``.
+    """
     most = _MOST_COSTLY if cohort.is_costly else _MOST_NODES
     for turn in range(_REFINEMENTS):
         pair = [cohort.integrate(points, 2 * _STAGE + 2 * turn + k, rough=True) for k in (0, 1)]
         apart = pair[0].log_likelihood - pair[1].log_likelihood
         noise = 0.5 * np.mean(apart**2, axis=0)
-        allowed = _NOISE / len(noise)
         needs = (noise > 2 * allowed) & (cohort.nodes < most)
         if noise.sum() < _NOISE or not needs.any():
             break

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
@@ -138,6 +138,14 @@ class Integrals:
         cohort.few *= np.where(effects <= 3, 1, np.where(effects <= 6, 2, 4))
         return cohort
 
+    def some(self, n: int, rng: np.random.Generator) -> Self:
+        """So many of the patients, drawn at random, of whom nothing is known yet."""
+        drawn = np.sort(rng.choice(len(self.patients), size=n, replace=False))
+        return replace(
+            self, patients=[self.patients[k] for k in drawn], nodes=self.nodes[drawn],
+            few=self.few[drawn], _guides=[Guide() for _ in drawn],
+        )  # fmt: skip
+
     @property
     def n_effects(self) -> list[int]:
         """Number of each patient's random effects."""
@@ -193,14 +201,14 @@ class Integrals:
         )
         return Marginals(np.stack(likelihood, axis=1), *parts)
 
-    def precise(self, x: Floats, turn: int, each: Ints) -> Floats:
+    def precise(self, x: Floats, turn: int, each: Ints, which: Ints | None = None) -> Floats:
         """Log marginal likelihoods (S, n_subjects) with ``each`` (n_subjects) nodes.
 
         All points share them, one set for every ``turn``; where polynomials stand in, the integral
-        is corrected at many picks.
+        is corrected at many picks. Of some subjects only, if ``which`` says of which.
         """
         one = partial(self._precise, turn=turn, each=each)
-        found = self._each(x, 0, one, each.tolist(), rough=True)
+        found = self._each(x, 0, one, each.tolist(), rough=True, which=which)
         return np.stack([likelihood for (likelihood,) in found], axis=1)
 
     def correct(self, x: Floats, found: Marginals, stage: int) -> Marginals:
@@ -395,6 +403,7 @@ class Integrals:
         each: list[int],
         *,
         rough: bool,
+        which: Ints | None = None,
     ) -> Iterator[tuple[Floats, ...]]:
         """``one`` of every patient, over parts of the points, joined; ``each`` are its nodes."""
         sizes = [self._at_a_time(index, nodes) for index, nodes in enumerate(each)]
@@ -412,7 +421,7 @@ class Integrals:
                 found.append(one(used, index, piece, rng))
             return tuple(np.concatenate(columns) for columns in zip(*found, strict=True))
 
-        return self._map(stage, whole)
+        return self._map(stage, whole, None if which is None else which.tolist())
 
     def _at_a_time(self, index: int, nodes: int) -> int:
         """Points integrated at a time."""

@@ -17,6 +17,8 @@ from popk_quadrature import (
 
 from popk.inference.marginal.calibration import (
     Correction,
+    _fitted,
+    _worst,
     calibrated,
     points_needed,
     with_tolerance,
@@ -59,6 +61,36 @@ def test_what_polynomials_do_wrong_is_put_right_too(fits):
     left = apart - found.at(x)
     assert np.abs(apart).max() > 0.1  # there was something to put right
     assert np.abs(left).max() < 0.3 * np.abs(apart).max()
+
+
+def test_patients_who_are_all_off_alike_are_seen_though_each_is_off_by_next_to_nothing():
+    small = 8e-4
+    rng = np.random.default_rng(3)
+    n, x = 500, rng.uniform(-1.7, 1.7, (120, 1))
+    features = np.hstack([np.ones_like(x), x, (x**2 - 1) / np.sqrt(2)])
+    alike = small * np.sin(9 * x)  # no quadratic follows it; its variance is 1 / 2
+    chance = small * rng.standard_normal((120, n))
+    chance[:, :10] *= 5
+    off = np.stack([alike + chance] * 2)
+    coefficients, error, own = _fitted(features, off, np.ones(120))
+    expected = n**2 * small**2 / 2 + (n - 10 + 250) * small**2
+    assert error == pytest.approx(expected, rel=0.4)
+    assert own.sum() == pytest.approx(error, rel=1e-9)
+    assert np.abs(coefficients).max() < 1.0
+    # What one patient is off by itself is far less than what would be looked at.
+    assert small**2 / 2 + (5 * small) ** 2 < 0.04 / n
+    assert len(_worst(own, error)) > 0.6 * n
+    assert len(_worst(own, 0.031)) < 0.05 * n
+
+
+def test_points_outside_the_posterior_hardly_count(cohort):
+    x = points(points_needed(5), sd=0.3)
+    far = x.copy()
+    far[:20] *= 6
+    given = np.where(np.arange(len(x)) < 20, 1e-12, 1.0)
+    alike, weighted = calibrated(cohort, far), calibrated(cohort, far, given)
+    assert weighted.error < alike.error
+    assert weighted.error < 0.04
 
 
 def test_where_the_unbiased_estimate_contradicts_the_precise_one_decides(fits, cohort):
