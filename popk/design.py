@@ -238,7 +238,8 @@ def _check_covariates(model: PopModel, dataset: Dataset, rows: ParameterRows) ->
                 id=str(names[k]),
                 column=name,
             )
-        inside = np.unique(rows.covariates[name].dropna())
+        inside = rows.covariates[name].to_numpy(dtype=float)
+        inside = np.unique(inside[~np.isnan(inside)])
         between = [v for v in inside if effect.fault(name, float(v))]
         if between and not faults and ("", name, 0.0) not in found:
             found.add(("", name, 0.0))

@@ -133,13 +133,14 @@ def check_latent(model: PopModel, dataset: Dataset, covariates: Sequence[str]) -
     DataError
         When a measured value cannot belong to a latent covariate's distribution.
     """
-    table = dataset.covariate_table()
+    ids = np.array(dataset.subjects)
+    values_of = {name: dataset.table[name].values[dataset.starts] for name in dataset.covariates}
     latent: dict[str, LatentCategory | LatentCovariate] = {o.covariate: o for o in model.latent}
     if model.category is not None:
         latent[model.category.covariate] = model.category
     faults = []
     for name in covariates:
-        unknown = table.index[table[name].isna()].tolist()
+        unknown = ids[np.isnan(values_of[name])].tolist()
         if unknown and name not in latent:
             faults.append(
                 f"it needs the covariate {name}, which is missing in ID {_listed(unknown)}. Give "
@@ -148,9 +149,9 @@ def check_latent(model: PopModel, dataset: Dataset, covariates: Sequence[str]) -
                 f'latent=[LatentCategory("{name}", ...)] or missing={{"{name}": "mode"}}.'
             )
         if name in latent and name in dataset.varying:
-            values, ids = dataset.table[name].values, dataset.table["ID"].values
+            values, who = dataset.table[name].values, dataset.table["ID"].values
             first = values[np.repeat(dataset.starts, np.diff([*dataset.starts, len(values)]))]
-            varies = dict.fromkeys(ids[(values != first) & ~np.isnan(values)].tolist())
+            varies = dict.fromkeys(who[(values != first) & ~np.isnan(values)].tolist())
             faults.append(
                 f"its latent covariate {name} has one value in a subject, but in the data it "
                 f"changes within ID {_listed(list(varies))}. Leave {name} out of latent and give "
@@ -160,14 +161,14 @@ def check_latent(model: PopModel, dataset: Dataset, covariates: Sequence[str]) -
         raise ModelError([f"{fault} (model {model.name})" for fault in faults])
     problems = Problems("the data for this model")
     for name, one in latent.items():
-        for who, value in table[name].dropna().items():
-            if fault := one.fault(float(value)):
+        for subject, value in zip(ids.tolist(), values_of[name].tolist(), strict=True):
+            if not np.isnan(value) and (fault := one.fault(value)):
                 problems.error(
                     f"{name} is {value:g}, but {fault}.",
                     "Correct the covariate, or choose another scale."
                     if isinstance(one, LatentCovariate)
                     else "Correct the covariate, or give the category this level.",
-                    id=str(who),
+                    id=subject,
                     column=name,
                 )
     problems.raise_if_errors()

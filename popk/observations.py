@@ -28,13 +28,13 @@ def observations(model: PopModel, dataset: Dataset, events: Events) -> Observed:
     events
         The data's events, outputs only where something was observed.
     """
-    table = dataset.table.isel(record=dataset.is_observation)
-    status = table["CENS"].values.astype(np.int64)
-    upper = table["ULOQ"].values if "ULOQ" in table else np.full(len(status), np.nan)
-    found = _unread(model, dataset, events, dataset.is_observation, counted=status == 0)
+    table, seen = dataset.table, dataset.is_observation
+    status = table["CENS"].values[seen].astype(np.int64)
+    upper = table["ULOQ"].values[seen] if "ULOQ" in table else np.full(len(status), np.nan)
+    found = _unread(model, dataset, events, seen, counted=status == 0)
     return found._replace(
-        dv=table["DV"].values.astype(float),
-        lower=np.nan_to_num(table["LLOQ"].values.astype(float), nan=1.0),
+        dv=table["DV"].values[seen].astype(float),
+        lower=np.nan_to_num(table["LLOQ"].values[seen].astype(float), nan=1.0),
         upper=np.nan_to_num(upper.astype(float), nan=1.0),
         status=status,
     )

@@ -206,9 +206,9 @@ class PopulationDraws:
         mixed = _mixed(self.factor, z)
         shape = (self.size, *(1,) * (z.ndim - 2))
         shapes = dict(self.model.iiv.shapes)
-        eta, slope = np.empty_like(mixed), np.empty_like(mixed)
+        eta, slope, omegas = np.empty_like(mixed), np.empty_like(mixed), self.omega
         for k, effect in enumerate(self.model.iiv.effects):
-            omega, own = self.omega[:, k].reshape(shape), mixed[..., k]
+            omega, own = omegas[:, k].reshape(shape), mixed[..., k]
             if effect in shapes:
                 value = self.values[self.model.iiv.shape_name(effect)].reshape(shape)
                 eta[..., k] = shapes[effect].effect(own, omega, value, NUMPY)

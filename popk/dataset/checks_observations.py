@@ -27,17 +27,19 @@ _SIDES = (
 )
 
 
-def check_observations(records: Records, *, log_dv: bool = False) -> None:
+def check_observations(records: Records, *, log_dv: bool = False, whole: bool = True) -> None:
     """Report everything wrong in the observation columns to ``records.problems``.
 
-    With `log_dv`, DV is still the natural logarithm here.
+    With `log_dv`, DV is still the natural logarithm here. A part of a table (not `whole`) may be
+    without observations.
     """
     _check_dv(records, log_dv)
     for side in _SIDES:
         _check_limit(records, log_dv, side)
     _check_limits_together(records)
     _check_ignored(records)
-    _check_presence(records)
+    if whole:
+        _check_presence(records)
 
 
 def _check_dv(records: Records, log_dv: bool) -> None:

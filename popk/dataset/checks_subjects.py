@@ -10,16 +10,19 @@ from popk.units import Units
 __all__ = ["check_subjects", "must_be_positive"]
 
 
-def check_subjects(records: Records) -> None:
-    """Report everything wrong between records to ``records.problems``."""
-    _check_ids(records)
-    _check_doses(records)
+def check_subjects(records: Records, *, whole: bool = True) -> None:
+    """Report everything wrong between records to ``records.problems``.
+
+    A part of a table (not `whole`) may hold a single subject, and no doses.
+    """
+    _check_ids(records, whole=whole)
+    _check_doses(records, whole=whole)
     for name in records.covariates:
         _check_covariate(records, name)
     _check_duplicates(records)
 
 
-def _check_ids(records: Records) -> None:
+def _check_ids(records: Records, *, whole: bool) -> None:
     ids = records["ID"]
     records.flag(
         ids.missing, "ID", "is missing.", remedy="Every record needs the ID of its subject."
@@ -38,7 +41,7 @@ def _check_ids(records: Records) -> None:
         "{value} appears again after another subject's records; its records are not contiguous.",
         remedy="Put all records of one subject together, or give different subjects different IDs.",
     )
-    if len(seen) == 1 and not ids.bad.any():
+    if whole and len(seen) == 1 and not ids.bad.any():
         records.problems.warn(
             "The table has a single subject: it says nothing on variability between subjects.",
             "Use it for individual estimation, or add subjects for a population fit.",
@@ -46,11 +49,11 @@ def _check_ids(records: Records) -> None:
         )
 
 
-def _check_doses(records: Records) -> None:
+def _check_doses(records: Records, *, whole: bool) -> None:
     problems, dose, observed = records.problems, records.gives_dose, records.is_observation
     if any(records[name].bad.any() for name in ("EVID", "ID", "MDV")):
         return
-    if not dose.any():
+    if whole and not dose.any():
         problems.error(
             "The table has no dose record (EVID 1 or 4).",
             "Add the doses; concentrations cannot be explained without them.",
@@ -58,7 +61,7 @@ def _check_doses(records: Records) -> None:
         return
     for subject, places in records.subjects().items():
         doses, seen = places[dose[places]], places[observed[places]]
-        if not seen.size and observed.any():
+        if whole and not seen.size and observed.any():
             problems.warn(
                 "The subject has no observation.", "Nothing is learnt from it.", id=subject
             )

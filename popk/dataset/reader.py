@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,10 @@ from popk.dataset.columns import COLUMNS, locate
 from popk.dataset.dataset import Dataset
 from popk.dataset.missing import check_missing, impute
 from popk.dataset.records import FloatArray, Records, parse_records
-from popk.dataset.source import read_text
+from popk.dataset.source import TextTable, read_text
 from popk.units import Units
 
-__all__ = ["read_dataset"]
+__all__ = ["read_dataset", "read_part"]
 
 
 def read_dataset(
@@ -101,19 +101,69 @@ def read_dataset(
     TypeError
         When `source` is neither a path nor a data frame.
     """
+    return _read(
+        lambda: read_text(source), units, columns=columns, log_dv=log_dv, carry=carry,
+        missing=missing, whole=True,
+    )  # fmt: skip
+
+
+def read_part(
+    text: TextTable,
+    *,
+    units: Mapping[str, str] | Units,
+    columns: Mapping[str, str] | None = None,
+    log_dv: bool = False,
+    carry: str | None = None,
+    missing: Mapping[str, str | float] | None = None,
+) -> Dataset:
+    """Read and check some subjects of a table, as `read_dataset` does all of them.
+
+    What can only be said of a whole table is not checked: that it has observations and doses, and
+    whether a number looks odd beside other subjects'. What is read of a subject therefore does not
+    depend on which others are read with it, as long as no rule of ``missing`` does (a number or
+    ``"model"``).
+
+    Parameters
+    ----------
+    text
+        The records, as text.
+    units, columns, log_dv, carry, missing
+        As in `read_dataset`.
+
+    Raises
+    ------
+    DataError, SettingError, UnitError
+        As there.
+    """
+    return _read(
+        lambda: text, units, columns=columns, log_dv=log_dv, carry=carry, missing=missing,
+        whole=False,
+    )  # fmt: skip
+
+
+def _read(
+    source: Callable[[], TextTable],
+    units: Mapping[str, str] | Units,
+    *,
+    columns: Mapping[str, str] | None,
+    log_dv: bool,
+    carry: str | None,
+    missing: Mapping[str, str | float] | None,
+    whole: bool,
+) -> Dataset:
     check_carry(carry)
     known = Units.parse(units)
     rules = check_missing(missing, known)
-    text = read_text(source)
+    text = source()
     located = locate(text.header, known, text.problems, columns=columns)
     records = parse_records(text, located, known)
     check_codes(records)
     imputed = impute(records, rules)
-    check_subjects(records)
+    check_subjects(records, whole=whole)
     covariates = carry_covariates(records, carry)
     check_events(records)
-    check_observations(records, log_dv=log_dv)
-    if not text.problems.errors:
+    check_observations(records, log_dv=log_dv, whole=whole)
+    if whole and not text.problems.errors:
         check_plausibility(records, log_dv=log_dv)
     text.problems.raise_if_errors()
     return Dataset(

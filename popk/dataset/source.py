@@ -17,7 +17,7 @@ from narwhals.exceptions import DuplicateError
 
 from popk.dataset.problems import Problems
 
-__all__ = ["MISSING", "TextTable", "read_text"]
+__all__ = ["MISSING", "TextTable", "check_delimiter", "read_text"]
 
 MISSING = frozenset({"", ".", "NA", "NaN", "nan"})
 
@@ -61,7 +61,7 @@ def _from_file(path: Path) -> TextTable:
     if not any(line.strip(" ,;\t") for line in lines):
         problems.error("The file is empty.", "Export the table again, with its header.")
         problems.raise_if_errors()
-    _check_delimiter(next(line for line in lines if line.strip()), problems)
+    check_delimiter(next(line for line in lines if line.strip()), problems)
     header, cells, rows = _parsed(text, problems)
     if not cells and not problems.errors:
         problems.error(
@@ -95,7 +95,7 @@ def _decoded(path: Path, problems: Problems) -> str:
     return text
 
 
-def _check_delimiter(header: str, problems: Problems) -> None:
+def check_delimiter(header: str, problems: Problems) -> None:
     """A table separated by anything but commas gets one sentence instead of a hundred."""
     if "," in header:
         return

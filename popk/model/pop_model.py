@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from popk.errors import SettingError
@@ -228,7 +229,7 @@ class PopModel:
         note = f"The variances of the typical values' priors are {factor:g} times those stated."
         return replace(self, typical=typical, notes=(*self.notes, note))
 
-    @property
+    @cached_property
     def scale_of(self) -> dict[str, Scale]:
         """The scale of every parameter of the structure, in its order."""
         given = dict(self.scales)
