@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check-slow lint format types wheel bench bench-inference clean
+.PHONY: help demo test check-slow lint format types wheel bench bench-inference bench-individual clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ bench: $(READY) ## run popk beside its peers; writes benchmarks/RESULTS.md
 
 bench-inference: $(READY) ## fit by popk and by its peers; writes benchmarks/RESULTS_INFERENCE.md
 	$(PYTHON) benchmarks/bench_inference.py
+
+bench-individual: $(READY) ## time the advice for a patient; writes benchmarks/RESULTS_INDIVIDUAL.md
+	$(PYTHON) benchmarks/bench_individual.py
 
 clean: ## remove the environment, caches and results of runs
 	rm -rf benchmarks/peers/*/.venv benchmarks/peers/*/build benchmarks/inference/build

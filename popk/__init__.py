@@ -7,10 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from popk.batch import individualise_table
     from popk.calibration import sbc
     from popk.comparison import (
         Selection,
         averaged,
+        averaged_advice,
         compare,
         comparison_frame,
         covariate_effects,
@@ -21,6 +23,26 @@ if TYPE_CHECKING:
         select,
     )
     from popk.dataset import DataError, Dataset, read_dataset
+    from popk.decision import (
+        AUC24,
+        Peak,
+        Plan,
+        TimeAbove,
+        Utility,
+        Visits,
+        decision_frame,
+        dose_for_auc,
+        dose_for_trough,
+        expected_utility,
+        interval_for_trough,
+        next_trough,
+        pml_rate,
+        preference_curve,
+        slipped_visit,
+        target_attainment,
+        time_until,
+        transition_plan,
+    )
     from popk.diagnostics import (
         PriorCheck,
         Verdict,
@@ -37,7 +59,7 @@ if TYPE_CHECKING:
     )
     from popk.errors import PopkError
     from popk.graph import build
-    from popk.individual import Trough, decide, individualise
+    from popk.individual import Trough, map_estimates
     from popk.inference import (
         MAP,
         NUTS,
@@ -53,12 +75,13 @@ if TYPE_CHECKING:
         sample,
     )
     from popk.model import Card, ModelError, PopModel
+    from popk.monitoring import decide, findings, individualise
     from popk.nonmem import Imported, NonmemError, from_nonmem
     from popk.prediction import predict
     from popk.prior_prediction import prior_predictive
     from popk.regimen import Regimen
-    from popk.reporting import report
-    from popk.sensitivity import influence, power_scaling
+    from popk.reporting import report, sheet
+    from popk.sensitivity import influence, power_scaling, robustness
     from popk.statistics import (
         IIV,
         IOV,
@@ -139,34 +162,53 @@ if TYPE_CHECKING:
         Wagner,
         ZeroOrder,
     )
+    from popk.trials import (
+        Conduct,
+        DecisionTree,
+        FixedInterval,
+        ModelInformed,
+        Rule,
+        WeightBands,
+        trial,
+        trial_frame,
+        trial_records,
+    )
     from popk.units import UnitError, Units
 
 # PyMC and Numba take seconds to import: every name is loaded when it is first used.
 _HOMES = {
     "popk.graph": ("build",),
+    "popk.batch": ("individualise_table",),
     "popk.calibration": ("sbc",),
     "popk.comparison": (
-        "Selection", "averaged", "compare", "comparison_frame", "covariate_effects",
-        "evaluate_forecasts", "forecast_frame", "loo", "loo_pit", "select",
+        "Selection", "averaged", "averaged_advice", "compare", "comparison_frame",
+        "covariate_effects", "evaluate_forecasts", "forecast_frame", "loo", "loo_pit", "select",
     ),
     "popk.dataset": ("DataError", "Dataset", "read_dataset"),
+    "popk.decision": (
+        "AUC24", "Peak", "Plan", "TimeAbove", "Utility", "Visits", "decision_frame",
+        "dose_for_auc", "dose_for_trough", "expected_utility", "interval_for_trough",
+        "next_trough", "pml_rate", "preference_curve", "slipped_visit", "target_attainment",
+        "time_until", "transition_plan",
+    ),
     "popk.errors": ("PopkError",),
     "popk.diagnostics": (
         "PriorCheck", "Verdict", "check_priors", "contraction", "criticise", "diagnose",
         "flip_flop", "npde", "residuals", "shrinkage", "verdict_of", "vpc",
     ),
-    "popk.individual": ("Trough", "decide", "individualise"),
+    "popk.individual": ("Trough", "map_estimates"),
     "popk.inference": (
         "MAP", "NUTS", "SMC", "VI", "Laplace", "Marginal", "NumpyroNUTS", "Pathfinder", "Report",
         "Run", "resume", "sample",
     ),
     "popk.model": ("Card", "ModelError", "PopModel"),
+    "popk.monitoring": ("decide", "findings", "individualise"),
     "popk.nonmem": ("Imported", "NonmemError", "from_nonmem"),
     "popk.prediction": ("predict",),
     "popk.prior_prediction": ("prior_predictive",),
     "popk.regimen": ("Regimen",),
-    "popk.reporting": ("report",),
-    "popk.sensitivity": ("influence", "power_scaling"),
+    "popk.reporting": ("report", "sheet"),
+    "popk.sensitivity": ("influence", "power_scaling", "robustness"),
     "popk.statistics": (
         "Additive",
         "Allometry",
@@ -225,11 +267,16 @@ _HOMES = {
         "ThreeCompartment", "TimeVaryingClearance", "Transit", "TwoCompartment", "Wagner",
         "ZeroOrder",
     ),
+    "popk.trials": (
+        "Conduct", "DecisionTree", "FixedInterval", "ModelInformed", "Rule", "WeightBands",
+        "trial", "trial_frame", "trial_records",
+    ),
     "popk.units": ("UnitError", "Units"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AUC24",
     "IIV",
     "IOV",
     "MAP",
@@ -246,12 +293,14 @@ __all__ = [
     "Coefficient",
     "Combined",
     "CombinedSD",
+    "Conduct",
     "Correlated",
     "Correlation",
     "Custom",
     "CustomEffect",
     "DataError",
     "Dataset",
+    "DecisionTree",
     "DecliningClearance",
     "DirectEffect",
     "Dirichlet",
@@ -261,6 +310,7 @@ __all__ = [
     "Exponential",
     "FirstOrder",
     "Fixed",
+    "FixedInterval",
     "Fold",
     "Folds",
     "Full",
@@ -286,6 +336,7 @@ __all__ = [
     "Maturation",
     "MichaelisMenten",
     "ModelError",
+    "ModelInformed",
     "NonmemError",
     "Normal",
     "NumpyroNUTS",
@@ -296,6 +347,8 @@ __all__ = [
     "Parameter",
     "ParentMetabolite",
     "Pathfinder",
+    "Peak",
+    "Plan",
     "PopModel",
     "PopkError",
     "Power",
@@ -305,6 +358,7 @@ __all__ = [
     "QuasiSteadyState",
     "Regimen",
     "Report",
+    "Rule",
     "Run",
     "Selection",
     "Sequential",
@@ -316,6 +370,7 @@ __all__ = [
     "Subpopulations",
     "TargetMediated",
     "ThreeCompartment",
+    "TimeAbove",
     "TimeVaryingClearance",
     "Transit",
     "Trough",
@@ -323,10 +378,14 @@ __all__ = [
     "Uniform",
     "UnitError",
     "Units",
+    "Utility",
     "Verdict",
+    "Visits",
     "Wagner",
+    "WeightBands",
     "ZeroOrder",
     "averaged",
+    "averaged_advice",
     "build",
     "check_priors",
     "compare",
@@ -335,8 +394,13 @@ __all__ = [
     "covariate_effects",
     "criticise",
     "decide",
+    "decision_frame",
     "diagnose",
+    "dose_for_auc",
+    "dose_for_trough",
     "evaluate_forecasts",
+    "expected_utility",
+    "findings",
     "flattened",
     "flip_flop",
     "forecast_frame",
@@ -345,23 +409,38 @@ __all__ = [
     "from_nonmem",
     "from_omega",
     "individualise",
+    "individualise_table",
     "influence",
+    "interval_for_trough",
     "load",
     "loo",
     "loo_pit",
+    "map_estimates",
+    "next_trough",
     "npde",
+    "pml_rate",
     "power_scaling",
     "predict",
+    "preference_curve",
     "prior_predictive",
     "read_dataset",
     "report",
     "residuals",
     "resume",
+    "robustness",
     "sample",
     "save",
     "sbc",
     "select",
+    "sheet",
     "shrinkage",
+    "slipped_visit",
+    "target_attainment",
+    "time_until",
+    "transition_plan",
+    "trial",
+    "trial_frame",
+    "trial_records",
     "verdict_of",
     "vpc",
 ]

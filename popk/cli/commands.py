@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from popk.cli.batched import batch
+from popk.cli.bedside import sheet
 from popk.cli.calibrated import sbc
 from popk.cli.compared import compare
 from popk.cli.conversion import import_nonmem
+from popk.cli.decided import decide
 from popk.cli.fitted import finish, fit_file, refuse_used, resume
 from popk.cli.foreseen import forecast
 from popk.cli.models import find_model, list_models
@@ -31,6 +34,8 @@ from popk.cli.output import (
     track,
 )
 from popk.cli.reported import report
+from popk.cli.robust import robustness
+from popk.cli.tried import trial
 from popk.errors import PopkError
 
 if TYPE_CHECKING:
@@ -59,12 +64,17 @@ app = App(
     "interval. Research software, not a medical device.",
     suppress_keyboard_interrupt=False,
 )
+app.command(batch)
 app.command(compare)
+app.command(decide)
 app.command(forecast)
 app.command(import_nonmem)
 app.command(report)
 app.command(resume)
+app.command(robustness)
 app.command(sbc)
+app.command(sheet)
+app.command(trial)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -267,8 +277,8 @@ def individualise(
     )
 
     from popk.individual import Trough
-    from popk.individual import individualise as advise
-    from popk.reporting import interval_frame, interval_table
+    from popk.monitoring import individualise as advise
+    from popk.reporting import findings_table, interval_frame, interval_table
 
     console = open_console()
     with track(console, "patients") as progress:
@@ -291,6 +301,12 @@ def individualise(
     print_table(
         console, interval_table(advice, most=_ROWS_SHOWN, details=console.width >= _WIDE), fitted
     )
+    subjects = advice["decision"].to_dataset()["subject"].values
+    shown = [str(name) for name in subjects[:_ROWS_SHOWN]]
+    if (found := findings_table(advice, only=shown)) is not None:
+        print_table(console, found)
+    if advice.attrs.get("together"):
+        print_plain(console, advice.attrs["together"])
     left = advice["decision"].sizes["subject"] - _ROWS_SHOWN
     if left > 0:
         print_plain(console, f"… and {left} more patients in {listed.name}.")

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from popk.cli.fitted import fit_file
 from popk.cli.options import CommandError
 from popk.cli.output import open_console, print_plain, print_table, track
-from popk.cli.reported import Paper, diagnosed, write_page
+from popk.cli.reported import Paper, computed_for, write_page
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -81,8 +81,8 @@ def _check_out(out: Path | None, paper: Paper | None) -> None:
         raise CommandError(f"--out is {out}; expected a file ending in .html, .csv or .json.")
     if paper not in (None, Paper()) and (out is None or out.suffix != ".html"):
         raise CommandError(
-            "--title, --question, --no-checks, --files and --pdf are about a report; give "
-            "--out FILE.html with them."
+            "--title, --question, --no-checks, --no-robustness, --loo-pit, --forecasts, --files "
+            "and --pdf are about a report; give --out FILE.html with them."
         )
 
 
@@ -91,10 +91,17 @@ def _report(
 ) -> None:
     from popk.reporting import report
 
-    console = open_console()
-    checks = diagnosed(fits, console, seed=seed) if paper.checks else None
-    page = report(fits, checks=checks, comparison=found, title=paper.title, question=paper.question)
-    write_page(page, out, paper, console)
+    computed = computed_for(fits, (), paper, seed=seed)
+    page = report(
+        fits,
+        checks=computed.checks,
+        robustness=computed.robustness,
+        forecasts=computed.forecasts,
+        comparison=found,
+        title=paper.title,
+        question=paper.question,
+    )
+    write_page(page, out, paper, open_console())
 
 
 def _names(runs: tuple[Path, ...]) -> list[str]:

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from popk.dataset import Dataset
     from popk.inference import Method
 
-__all__ = ["CommandError", "Reading", "Sampling", "parse_units", "parse_weeks", "read"]
+__all__ = [
+    "CommandError",
+    "Reading",
+    "Sampling",
+    "parse_columns",
+    "parse_missing",
+    "parse_units",
+    "parse_weeks",
+    "read",
+]
 
 
 class CommandError(PopkError):
@@ -129,17 +138,26 @@ def read(
 
     if reading.units is not None:
         units = parse_units(reading.units)
-    columns = _pairs("--column", reading.column or [])
     rule = carry if reading.carry is None else reading.carry
-    missing = _pairs("--missing", reading.missing or [])
     return read_dataset(
         data,
         units=units,
-        columns=columns,
+        columns=parse_columns(reading),
         log_dv=reading.log_dv,
         carry=rule,
-        missing={name: _number_or_text(value) for name, value in missing.items()},
+        missing=parse_missing(reading),
     )
+
+
+def parse_columns(reading: Reading) -> dict[str, str]:
+    """The file's name of each column that it calls otherwise, by popk's name."""
+    return _pairs("--column", reading.column or [])
+
+
+def parse_missing(reading: Reading) -> dict[str, str | float]:
+    """What stands in for a missing covariate, by its name."""
+    missing = _pairs("--missing", reading.missing or [])
+    return {name: _number_or_text(value) for name, value in missing.items()}
 
 
 def parse_units(text: str) -> dict[str, str]:

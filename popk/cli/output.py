@@ -149,9 +149,15 @@ def count_intervals(advice: xr.DataTree) -> str:
 
     decision = advice["decision"].to_dataset()
     reliable = decision["reliable"].values.astype(bool)
-    longest = decision["longest"].values[reliable]
+    withheld = np.zeros_like(reliable)
+    if "withheld" in decision.coords:
+        withheld = decision["withheld"].values.astype(bool)
+        reliable |= withheld  # the reason that counts
+    longest = decision["longest"].values[reliable & ~withheld]
     parts = [f"none {int(np.isnan(longest).sum())}"]
     parts += [f"{week:g} weeks {int((longest == week).sum())}" for week in decision["week"].values]
+    if withheld.any():
+        parts.append(f"withheld {int(withheld.sum())}")
     if not reliable.all():
         parts.append(f"computation not reliable {int((~reliable).sum())}")
     return f"Patients by longest interval: {', '.join(parts)}."

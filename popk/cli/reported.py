@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from popk.cli.fitted import FIT, fit_file
-from popk.cli.options import CommandError
+from popk.cli.fitted import fit_file
 from popk.cli.output import open_console, print_plain, track
+from popk.cli.robust import advice_of, looked
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from popk.reporting import Page
 
-__all__ = ["Paper", "diagnosed", "report", "write_page"]
+__all__ = ["Computed", "Paper", "computed_for", "report", "write_page"]
 
 _REPORT = "report.html"
 
@@ -38,6 +38,31 @@ class Paper:
             negative="--no-checks",
         ),
     ] = True
+    robustness: Annotated[
+        bool,
+        Parameter(
+            help="Compute the sensitivity to the prior and the influence of single patients for "
+            "the page; not without the checks either",
+            negative="--no-robustness",
+        ),
+    ] = True
+    loo_pit: Annotated[
+        bool,
+        Parameter(
+            help="Compute LOO-PIT too, the place of each observation in what all others predict: "
+            "minutes where the model has no closed form",
+            negative="",
+        ),
+    ] = False
+    forecasts: Annotated[
+        bool,
+        Parameter(
+            help="Evaluate forecasts of every observation from none, one, two, ... earlier "
+            "samples too: minutes, and refits where a patient is influential; with advice in the "
+            "run's folder its decisions are judged",
+            negative="",
+        ),
+    ] = False
     files: Annotated[
         bool,
         Parameter(
@@ -74,35 +99,71 @@ def report(
     paper = paper or Paper()
     fitted = load(fit_file(run))
     place = check_place(out or run / _REPORT)
-    advice = {path: load(path) for path in sorted(run.glob("advice_*.nc"))}
-    for path, tree in advice.items():
-        for what in ("model", "data"):
-            if tree.attrs[f"fit_{what}_hash"] != fitted.attrs[f"{what}_hash"]:
-                raise CommandError(
-                    f"{path} was made from another fit than {run / FIT}: the {what} differs. "
-                    "Run popk individualise again, or move the file away."
-                )
-    trees = sorted(advice.values(), key=lambda tree: float(tree.attrs["target"]))
+    trees = advice_of(run, fitted)
 
     from popk.reporting import report as compose
 
     console = open_console()
-    checks = diagnosed({"": fitted}, console, seed=seed)[""] if paper.checks else None
-    page = compose(fitted, trees, checks=checks, title=paper.title, question=paper.question)
+    found = computed_for({"": fitted}, trees, paper, seed=seed)
+    page = compose(
+        fitted,
+        trees,
+        checks=found.checks.get(""),
+        robustness=found.robustness.get(""),
+        forecasts=found.forecasts.get(""),
+        title=paper.title,
+        question=paper.question,
+    )
     write_page(page, place, paper, console)
 
 
-def diagnosed(
-    fits: Mapping[str, xr.DataTree], console: Console, *, seed: int
-) -> dict[str, xr.DataTree]:
-    """The checks of each fit, with a bar while they are computed."""
+class Computed(NamedTuple):
+    """What was computed for a page, each by the names of the fits."""
+
+    checks: dict[str, xr.DataTree]
+    robustness: dict[str, xr.DataTree]
+    forecasts: dict[str, xr.DataTree]
+
+
+def computed_for(
+    fits: Mapping[str, xr.DataTree], advice: Sequence[xr.DataTree], paper: Paper, *, seed: int
+) -> Computed:
+    """Checks, robustness and forecasts of each fit, as asked for, with bars meanwhile."""
+    from popk.comparison import evaluate_forecasts
     from popk.diagnostics import diagnose
 
-    found = {}
+    console = open_console()
+    found = Computed({}, {}, {})
     for name, fit in fits.items():
-        with track(console, f"checks of {name}" if name else "checks") as bar:
-            found[name] = diagnose(fit, seed=seed, progress=bar)
+        of = f" of {name}" if name else ""
+        if paper.checks:
+            with track(console, f"checks{of}") as bar:
+                found.checks[name] = diagnose(fit, seed=seed, progress=bar)
+        usual = paper.checks and paper.robustness
+        if usual or paper.loo_pit:
+            found.robustness[name] = looked(
+                fit, advice, usual=usual, loo_pit=paper.loo_pit, seed=seed, name=name
+            )
+        if paper.forecasts:
+            with track(console, f"forecasts{of}") as bar:
+                found.forecasts[name] = evaluate_forecasts(
+                    fit, seed=seed, progress=bar, **_decisions(advice)
+                )
     return found
+
+
+def _decisions(advice: Sequence[xr.DataTree]) -> dict[str, Any]:
+    """What the decisions are judged by: the target of the first advice."""
+    from popk.individual import Trough
+
+    if not advice:
+        return {}
+    attrs = advice[0].attrs
+    return {
+        "target": Trough(float(attrs["target"]), str(attrs["target_units"])),
+        "probability": float(attrs["probability"]),
+        "weeks": advice[0]["decision"].to_dataset()["week"].values.tolist(),
+    }
 
 
 def write_page(page: Page, place: Path, paper: Paper, console: Console) -> None:

@@ -1,5 +1,6 @@
 """Which model predicts best: a new patient, another observation, a patient's future."""
 
+from popk.comparison.advices import averaged_advice
 from popk.comparison.averaging import averaged
 from popk.comparison.forecasts import evaluate_forecasts, forecast_frame
 from popk.comparison.leave_out import loo
@@ -13,6 +14,7 @@ __all__ = [
     "QUESTIONS",
     "Selection",
     "averaged",
+    "averaged_advice",
     "compare",
     "comparison_frame",
     "covariate_effects",

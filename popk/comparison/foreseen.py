@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from popk.comparison.partial import Partial, held_from, only, partial_of
 from popk.dataset import Dataset
+from popk.individual.partial import Partial, held_from, only, partial_of
 from popk.individual.posterior import PatientPosterior, patient_posterior, patient_seed
 from popk.population import PopulationDraws
 from popk.statistics import NUMPY, Observed, ResidualError

@@ -23,11 +23,11 @@ from threadpoolctl import threadpool_limits
 
 from popk.comparison.integrals import integrate
 from popk.comparison.leave_out import check_draws
-from popk.comparison.partial import Partial, partial_of
 from popk.comparison.smoothing import khat_limit
 from popk.dataset import Dataset
 from popk.diagnostics.replicates import Seen, attributes
 from popk.individual import find_modes, propose
+from popk.individual.partial import Partial, partial_of
 from popk.individual.posterior import patient_seed
 from popk.population import FitError, PopulationDraws, check_seed
 from popk.statistics import NUMPY

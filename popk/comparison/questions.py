@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popk.comparison.integrals import Integral, integrate
-from popk.comparison.partial import Partial, partial_of, past_of
 from popk.dataset import Dataset
 from popk.errors import SettingError
 from popk.individual import Patient
+from popk.individual.partial import Partial, partial_of, past_of
 from popk.individual.posterior import patient_seed
 from popk.population import PopulationDraws
 from popk.statistics import NUMPY

@@ -26,7 +26,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popk.comparison.foreseen import Wanted, observed_draws
-from popk.comparison.partial import only
 from popk.comparison.scores import clustered_mean
 from popk.dataset import Dataset
 from popk.design import design_of
@@ -35,6 +34,7 @@ from popk.errors import SettingError
 from popk.individual import Trough, patients_of
 from popk.individual.decision import candidate_weeks, longest_interval
 from popk.individual.forecast import Present, present_of, troughs_of
+from popk.individual.partial import only
 from popk.individual.posterior import PatientPosterior, patient_posterior, patient_seed
 from popk.model import PopModel
 from popk.observations import observations

@@ -13,9 +13,10 @@ import xarray as xr
 from popk.dataset import Dataset, read_dataset
 from popk.demo.summary import summarise
 from popk.diagnostics import diagnose, verdict_of
-from popk.individual import Trough, decide, individualise
+from popk.individual import Trough
 from popk.inference import Report, sample, terminal_progress
 from popk.model import PopModel
+from popk.monitoring import decide, individualise
 from popk.reporting import report
 from popk.storage import save
 

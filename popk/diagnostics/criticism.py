@@ -66,8 +66,9 @@ def criticise(
     -------
     Dataset (check) with ``about`` (structure, residual error, variability or covariates),
     ``p_value`` (posterior predictive), ``p_adjusted`` (for the number of checks), ``flagged`` (0 or
-    1), ``seen`` and ``remedy`` (sentences). ``attrs["verdict"]`` says it in words,
-    ``attrs["flags"]`` lists the names (JSON), the structure's first, as others may follow from it.
+    1), ``seen`` and ``remedy`` (sentences; ``seen`` begins with so many words where it is no more
+    than chance gives). ``attrs["verdict"]`` says it in words, ``attrs["flags"]`` lists the names
+    (JSON), the structure's first, as others may follow from it.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def _table(found: list[Finding], attrs: dict[str, Any]) -> xr.Dataset:
         "p_value": (p, {"units": "1", "long_name": "posterior predictive p-value"}),
         "p_adjusted": (adjusted, {"units": "1", "long_name": "p adjusted for all checks (Holm)"}),
         "flagged": flagged.astype(int),
-        "seen": [one.seen for one in found],
+        "seen": [_told(one, wrong) for one, wrong in zip(found, flagged.tolist(), strict=True)],
         "remedy": [one.remedy for one in found],
     }
     data = {
@@ -118,6 +119,13 @@ def _table(found: list[Finding], attrs: dict[str, Any]) -> xr.Dataset:
     }
     said = attrs | {"flags": json.dumps(flags), "verdict": _verdict(found, adjusted, flagged)}
     return xr.Dataset(data, coords={"check": names}, attrs=said)
+
+
+def _told(one: Finding, flagged: bool) -> str:
+    """What was seen, in words that say whether it is more than chance gives."""
+    if flagged:
+        return one.seen
+    return f"No more than chance: {one.seen[:1].lower()}{one.seen[1:]}"
 
 
 def holm(p: Floats) -> Floats:

@@ -60,9 +60,9 @@ def _distribution(
 ) -> Iterator[Finding]:
     share, usual = split_share(own), split_share(reference)
     words = (
-        f"The patients' {effect} falls into two groups: a cut between them explains "
-        f"{100 * share.mean():.0f} % of the variance of its random effects, where "
-        f"{100 * usual.mean():.0f} % would be usual."
+        f"A cut of the patients' {effect} into two groups explains {100 * share.mean():.0f} % of "
+        f"the variance of its random effects, where {100 * usual.mean():.0f} % is usual of a "
+        "single group."
     )
     p = float(matched(share, usual).mean())
     yield Finding(f"two groups of {effect}", "variability", p, words, _REMEDIES["two groups"])

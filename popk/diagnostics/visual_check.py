@@ -8,6 +8,8 @@ Wallin & Karlsson, AAPS J 13:143, 2011.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,10 @@ from popk.diagnostics.strata import Stratum, strata_of
 from popk.errors import SettingError
 from popk.population import check_seed
 
-__all__ = ["BAND", "PERCENTILES", "corrections", "percentiles", "vpc"]
+__all__ = [
+    "BAND", "PERCENTILES", "REPLICATES", "Replicates", "corrections", "percentiles", "vpc",
+    "vpc_beside",
+]  # fmt: skip
 
 type Floats = NDArray[np.float64]
 type Bools = NDArray[np.bool_]
@@ -28,6 +33,7 @@ type Ints = NDArray[np.int64]
 
 PERCENTILES = (5.0, 50.0, 95.0)
 BAND = 0.9  # probability of the bands around simulated percentiles
+REPLICATES = 1000  # of the data, usually
 _QUANTILES = ((1 - BAND) / 2, 0.5, (1 + BAND) / 2)
 _CLOCKS = {"TIME": "time", "TAD": "time after dose"}
 
@@ -39,7 +45,7 @@ def vpc(
     bins: int | Sequence[float] = 8,
     stratify: str | None = None,
     prediction_corrected: bool = False,
-    replicates: int = 1000,
+    replicates: int = REPLICATES,
     seed: int,
 ) -> xr.Dataset:
     """Numbers of a visual predictive check.
@@ -63,9 +69,10 @@ def vpc(
         one (the last includes it). Where there are no more distinct times than bins, each has its
         own.
     stratify
-        A covariate (its levels; if there are more than five, below and above the patients' median
-        of it), or ``"trough"``: samples taken when at most a tenth of the dosing interval was left,
-        and others. Several outputs are always apart.
+        A covariate (its levels; if there are more than five, thirds of the patients by it, or
+        halves where there are fewer than 30), ``"TAD"`` (thirds of the observations by time after
+        dose, to see each over ``clock="TIME"``), or ``"trough"``: samples taken when at most a
+        tenth of the dosing interval was left, and others. Several outputs are always apart.
     prediction_corrected
         Multiply observations and replicates alike by the median PRED of the bin over their own
         PRED, so that doses and covariates that differ do not blur a bin. PRED is the mean of the
@@ -94,11 +101,45 @@ def vpc(
     """
     check_seed(seed)
     size = check_replicates(replicates)
+    again = Replicates(fit, size, seed)
+    return vpc_beside(
+        again, clock=clock, bins=bins, stratify=stratify, prediction_corrected=prediction_corrected
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Replicates:
+    """Replicates of a fit's data, simulated when they are first looked at."""
+
+    fit: xr.DataTree
+    asked: int
+    seed: int
+
+    @cached_property
+    def seen(self) -> Seen:
+        """The observations."""
+        return Seen.of(self.fit)
+
+    @cached_property
+    def values(self) -> Floats:
+        """Observations of each replicate (R, n_observations)."""
+        return replicated(self.fit, self.seen, self.asked, np.random.default_rng(self.seed))
+
+
+def vpc_beside(
+    again: Replicates,
+    *,
+    clock: str = "TAD",
+    bins: int | Sequence[float] = 8,
+    stratify: str | None = None,
+    prediction_corrected: bool = False,
+) -> xr.Dataset:
+    """As `vpc`, of replicates that may serve several times."""
     if clock not in _CLOCKS:
         raise SettingError(
             f"clock is {clock!r}; expected 'TAD' (time after dose) or 'TIME' (since the start)."
         )
-    seen = Seen.of(fit)
+    seen = again.seen
     coords = seen.coordinates()
     x = np.asarray(coords[clock][1], dtype=float)
     used = ~np.isnan(x)
@@ -110,15 +151,16 @@ def vpc(
     outside = used & (place < 0)
     if outside.any():
         notes.append(f"Observations outside the bins are left out: {outside.sum()}.")
-    strata = strata_of(seen, stratify, coords["TROUGH"][1])
-    simulated = replicated(fit, seen, size, np.random.default_rng(seed))
-    notes += left_out(simulated, size)
+    since = np.asarray(coords["TAD"][1], dtype=float)
+    strata = strata_of(seen, stratify, since, coords["TROUGH"][1])
+    simulated = again.values
+    notes += left_out(simulated, again.asked)
     table = _table(seen, simulated, strata, place, (edges, x), corrected=prediction_corrected)
     table["x"].attrs |= {"units": seen.dataset.units.time, "long_name": _CLOCKS[clock]}
-    attrs: dict[str, Any] = attributes(fit, "vpc", notes)
+    attrs: dict[str, Any] = attributes(again.fit, "vpc", notes)
     table.attrs = attrs | {
         "replicates": len(simulated),
-        "seed": int(seed),
+        "seed": int(again.seed),
         "clock": clock,
         "stratify": stratify or "",
         "prediction_corrected": int(prediction_corrected),

@@ -6,31 +6,34 @@ import json
 import time as clock
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset, Problems
-from popk.design import Design, check_fit, design_of
-from popk.diagnostics import verdict_of
+from popk.design import Design, check_fit
 from popk.errors import SettingError
-from popk.individual.decision import Trough, candidate_weeks, longest_interval
+from popk.individual.assembled import assembled
+from popk.individual.decision import Trough, candidate_weeks
 from popk.individual.forecast import Forecast, Present, curve_times_of, forecast, present_of
-from popk.individual.patient import patients_of
+from popk.individual.judged import band, decisions
+from popk.individual.patient import Patient, patients_of
+from popk.individual.point import Population
 from popk.individual.posterior import (
     PatientPosterior,
     cohort_posterior,
     patient_posterior,
     patient_seed,
 )
+from popk.individual.prepared import Prepared, check_count, prepare
 from popk.individual.unmeasured import unknown_groups, unmeasured, unmeasured_category
 from popk.model import ModelError, PopModel
-from popk.population import PopulationDraws, check_seed, dataset_of, model_of, thinned
+from popk.population import check_seed
 from popk.units import Units
 
-__all__ = ["STATEMENT", "decide", "individualise"]
+__all__ = ["STATEMENT", "Ready", "decide", "individualise", "made_ready"]
 
 type Floats = NDArray[np.float64]
 
@@ -42,24 +45,48 @@ STATEMENT = (
 )
 
 _CURVE_POINTS = 90
-_ABOUT = ("source", "n_observations", "n_blq", "last_dose", "last_dose_time", "usual_interval",
-          "khat", "ess", "reliable", "note", "unmeasured")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Request:
     """What is asked for every patient."""
 
-    target: float
-    probability: float
     weeks: Floats
     samples: int
     seed: int
+    points: int
+    sustained: bool
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Patients whose fit to the model is certain, in the form that advice reads."""
+
+    dataset: Dataset
+    design: Design
+    presents: list[Present]
+    patients: list[Patient]
+
+
+def made_ready(prepared: Prepared, patients: Dataset | Sequence[object] | None) -> Ready:
+    """The patients that `individualise` was given, checked and made ready.
+
+    Raises
+    ------
+    DataError, ModelError
+        When they do not fit the model, or there is no dose to repeat.
+    """
+    model, dataset = prepared.model, _patients(prepared, patients)
+    design = check_fit(model, dataset, estimated=False)
+    presents = present_of(model, dataset, output=_output(prepared, design), design=design)
+    _check_last_doses(presents)
+    known = patients_of(prepared.population, dataset, design=design)
+    return Ready(dataset, design, presents, known)
 
 
 def individualise(  # noqa: PLR0913
-    fit: xr.DataTree,
-    patients: Dataset | Sequence[object] | None = None,
+    fit: xr.DataTree | Prepared,
+    patients: Dataset | Sequence[object] | Ready | None = None,
     *,
     target: Trough,
     probability: float = 0.9,
@@ -67,9 +94,15 @@ def individualise(  # noqa: PLR0913
     seed: int = 1,
     draws: int = 250,
     samples: int = 500,
+    population: Population = "posterior",
+    curve: bool = True,
+    sustained: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.DataTree:
     """For each patient: P(trough >= target) against the interval, and the longest that holds it.
+
+    When a new trough arrives, advise again with the record added to the patient's: the posterior
+    given all records is that given the earlier ones, updated.
 
     The interval runs from the patient's last recorded dose, so the present level counts: candidate
     w is judged by the true concentration w weeks after that dose, without a further one. Beside it
@@ -78,11 +111,12 @@ def individualise(  # noqa: PLR0913
     Parameters
     ----------
     fit
-        What `popk.sample` returned.
+        What `popk.sample` returned; or, for any number of calls, what `popk.individual.prepare`
+        made of it once (``draws`` and ``population`` are settled there).
     patients
         New patients, with dose history and troughs (possibly none); or IDs of the fit; or None for
         everybody in the fit. A patient whose ID and records are those of the fit is not counted
-        twice: the fit's own posterior is used.
+        twice: the fit's own posterior is used. Or what `made_ready` made of them.
     target
         The lowest acceptable trough.
     probability
@@ -96,6 +130,13 @@ def individualise(  # noqa: PLR0913
         patient's data.
     samples
         Draws of each patient's parameters.
+    population
+        ``"posterior"``, whose uncertainty is carried. For comparison with tools that carry none the
+        population parameters may be held at one point: ``"median"``, ``"mean"``, or estimates by
+        name, as in `popk.map_estimates`.
+    curve, sustained
+        Whether to compute the curve, and ``probability_sustained`` and what goes with it (NaN if
+        not): together they take most of the time.
     progress
         Called with the number of patients done and their total.
 
@@ -106,7 +147,9 @@ def individualise(  # noqa: PLR0913
     (subject, point) and ``data``. Where covariates change within a patient,
     the parameters and covariates are those after the last record, which the forecast keeps. The
     forecast is of what the fit's data observe, if a concentration, or else of the structure's
-    first output. A patient's ``reliable`` is 0 where the
+    first output. ``mcse`` (subject, week) is the Monte Carlo standard error of ``probability``,
+    from thinning the population's draws and from the number of samples. A patient's ``reliable`` is
+    0 where the
     result should not be used, and ``note`` says why; the numbers are NaN where there are none.
     A latent covariate that is missing is integrated over, which ``unmeasured`` says in a sentence.
     Where the model has a further level of variability (sites), a patient of a group of the fit has
@@ -125,45 +168,33 @@ def individualise(  # noqa: PLR0913
         sense.
     """
     began = clock.perf_counter()
-    model = model_of(fit)
-    target.check_units(model.units)
-    _check_probability(probability)
     check_seed(seed)
     for name, count in (("draws", draws), ("samples", samples)):
-        if not float(count).is_integer() or count < 1:
-            raise SettingError(f"individualise was given {name}={count!r}; expected 1 or more.")
-    request = _Request(
-        target.concentration, float(probability), candidate_weeks(weeks), samples, seed
+        check_count("individualise", name, count)
+    prepared = (
+        fit if isinstance(fit, Prepared) else prepare(fit, draws=draws, population=population)
     )
-    own = dataset_of(fit)
-    dataset = _patients(own, patients)
-    design = check_fit(model, dataset, estimated=False)
-    total = len(thinned(fit, None))
-    population = PopulationDraws.of(fit, min(draws, total))
-    known = json.loads(fit.attrs["subject_hashes"])
-    # As many as for new patients, so that draws repeat where the fit has fewer.
-    chosen = np.linspace(0, total - 1, int(samples)).round().astype(np.int64)
-    combined = thinned(fit, min(draws, total))
-    presents = present_of(model, dataset, output=_output(model, own, design))
-    _check_last_doses(presents)
-    found: list[xr.Dataset] = []
-    for index, patient in enumerate(patients_of(population, dataset)):
-        subject = patient.subject
-        in_fit = known.get(subject) == dataset.subject_fingerprints[subject]
-        rng = patient_seed(seed, subject)
-        posterior = (
-            cohort_posterior(fit, patient, chosen, rng)
-            if in_fit
-            else patient_posterior(population, patient, samples=samples, rng=rng)
+    model = prepared.model
+    target.check_units(model.units)
+    _check_probability(probability)
+    points = _CURVE_POINTS if curve else 0
+    request = _Request(candidate_weeks(weeks), int(samples), seed, points, bool(sustained))
+    ready = patients if isinstance(patients, Ready) else made_ready(prepared, patients)
+    dataset = ready.dataset
+    found: list[dict[str, Any]] = []
+    for index, patient in enumerate(ready.patients):
+        of_fit = patient.subject in prepared.known and prepared.of_fit(
+            patient.subject, dataset.subject_fingerprints[patient.subject]
         )
-        one = _one(model, presents[index], posterior, request, in_fit=in_fit)
-        one["draw"] = ("sample", posterior.draw if in_fit else combined[posterior.draw])
-        category = unmeasured_category(model, patient, posterior)
-        unknown = [one["unmeasured"].item(), category, *unknown_groups(patient)]
-        found.append(one.assign(unmeasured=((), " ".join(filter(None, unknown)))))
+        found.append(_one(prepared, patient, ready.presents[index], request, in_fit=of_fit))
         if progress is not None:
             progress(index + 1, dataset.n_subjects)
-    return _collect(fit, dataset, found, request, target, seconds=clock.perf_counter() - began)
+    said = {
+        "weeks": request.weeks, "target": target.concentration, "probability": float(probability),
+        "seed": seed, "seconds": clock.perf_counter() - began, "statement": STATEMENT,
+        "curve": curve, "sustained": sustained,
+    }  # fmt: skip
+    return assembled(prepared, dataset, found, said)
 
 
 def decide(advice: xr.DataTree, *, target: Trough, probability: float = 0.9) -> xr.DataTree:
@@ -188,54 +219,13 @@ def decide(advice: xr.DataTree, *, target: Trough, probability: float = 0.9) -> 
     target.check_units(Units.parse(json.loads(advice.attrs["units"])))
     _check_probability(probability)
     decision = advice["decision"].to_dataset()
-    decided = _decisions(advice["posterior"].to_dataset(), target.concentration, probability)
+    effective = decision["ess"].values
+    posterior = advice["posterior"].to_dataset()
+    decided = decisions(posterior, target.concentration, probability, effective)
     groups = {name: node.to_dataset() for name, node in advice.children.items()}
     tree = xr.DataTree.from_dict({**groups, "decision": decision.assign(decided.data_vars)})
     tree.attrs = {**advice.attrs, "target": target.concentration, "probability": float(probability)}
     return tree
-
-
-def _decisions(posterior: xr.Dataset, target: float, probability: float) -> xr.Dataset:
-    """Probabilities, predicted troughs and longest intervals, (subject, week)."""
-    troughs = posterior["troughs"].transpose("subject", "week", "sample")
-    sustained = posterior["troughs_sustained"].transpose("subject", "week", "sample")
-    weeks = posterior["week"].values.astype(float)
-    grid = ("subject", "week")
-    holds = _share_above(troughs.values, target)
-    holds_sustained = _share_above(sustained.values, target)
-    units = troughs.attrs["units"]
-    found = {
-        "probability": (grid, holds, {"units": "1"}),
-        "probability_sustained": (grid, holds_sustained, {"units": "1"}),
-        "longest": ("subject", longest_interval(weeks, holds, probability), {"units": "wk"}),
-        "longest_sustained": (
-            "subject",
-            longest_interval(weeks, holds_sustained, probability),
-            {"units": "wk"},
-        ),
-    }
-    for name, values in (("trough", troughs), ("trough_sustained", sustained)):
-        low, median, high = _band(values.values)
-        for part, value in (("low", low), ("median", median), ("high", high)):
-            found[f"{name}_{part}"] = (grid, value, {"units": units})
-    coords = {"subject": posterior["subject"].values, "week": ("week", weeks, {"units": "wk"})}
-    return xr.Dataset(found, coords=coords)
-
-
-def _share_above(values: Floats, target: float) -> Floats:
-    """Share of samples (last axis) at or above the target; NaN where there are none.
-
-    A single sample that could not be computed counts as below.
-    """
-    share = (values >= target).mean(axis=-1)
-    return np.where(np.isnan(values).all(axis=-1), np.nan, share)
-
-
-def _band(values: Floats) -> Floats:
-    """5 %, 50 % and 95 % quantiles (3, ...) over the last axis, of the samples that are numbers."""
-    missing = np.isnan(values).all(axis=-1)
-    found = np.nanquantile(np.where(missing[..., None], 0.0, values), [0.05, 0.5, 0.95], axis=-1)
-    return np.where(missing, np.nan, found)
 
 
 def _check_probability(probability: float) -> None:
@@ -243,15 +233,15 @@ def _check_probability(probability: float) -> None:
         raise SettingError(f"The probability is {probability!r}; give one between 0 and 1, as 0.9.")
 
 
-def _patients(own: Dataset, patients: Dataset | Sequence[object] | None) -> Dataset:
-    dataset = own if patients is None else patients
+def _patients(prepared: Prepared, patients: Dataset | Sequence[object] | None) -> Dataset:
+    dataset = prepared.own if patients is None else patients
     if not isinstance(dataset, Dataset):
-        dataset = own.select(dataset)
+        dataset = prepared.own.select(dataset)
     problems = Problems("the patients")
-    ids, evid = dataset.table["ID"].values, dataset.table["EVID"].values
-    for subject in dataset.subjects:
+    courses = np.split(dataset.table["EVID"].values, dataset.starts[1:])
+    for subject, whole in zip(dataset.subjects, courses, strict=True):
         # A reset (EVID 3) wipes out the doses before it.
-        course = evid[ids == subject]
+        course = whole
         course = course[np.flatnonzero(course == 3)[-1] :] if np.any(course == 3) else course
         if not np.any(np.isin(course, (1, 4))):
             after = " after the last reset (EVID 3)" if np.any(course == 3) else ""
@@ -265,10 +255,9 @@ def _patients(own: Dataset, patients: Dataset | Sequence[object] | None) -> Data
     return dataset
 
 
-def _output(model: PopModel, own: Dataset, design: Design) -> int:
+def _output(prepared: Prepared, design: Design) -> int:
     """The output to forecast, once it is certain that the patients' data observe the fit's."""
-    outputs = model.structure.outputs
-    observed = design_of(model, own).outputs
+    outputs, observed = prepared.model.structure.outputs, prepared.outputs
     if observed and not set(design.outputs) <= set(observed):
         raise ModelError(
             [
@@ -295,18 +284,28 @@ def _check_last_doses(presents: Sequence[Present]) -> None:
 
 
 def _one(
-    model: PopModel,
-    present: Present,
-    posterior: PatientPosterior,
-    request: _Request,
-    *,
-    in_fit: bool,
-) -> xr.Dataset:
-    """Everything said about one patient."""
+    prepared: Prepared, patient: Patient, present: Present, request: _Request, *, in_fit: bool
+) -> dict[str, Any]:
+    """Everything said about one patient: a function of the arguments alone."""
+    model, population = prepared.model, prepared.population
+    rng = patient_seed(request.seed, patient.subject)
+    if in_fit and prepared.fit is not None:
+        # As many as for new patients, so that draws repeat where the fit has fewer.
+        chosen = np.linspace(0, prepared.total - 1, request.samples).round().astype(np.int64)
+        posterior = cohort_posterior(prepared.fit, patient, chosen, rng)
+        draw = posterior.draw
+    else:
+        posterior = patient_posterior(population, patient, samples=request.samples, rng=rng)
+        draw = prepared.draws[posterior.draw]
     per_week = model.units.time_in("wk")
-    seen, note = _forecast(model, present, posterior, request.weeks * per_week)
-    low, median, high = _band(seen.curve.T)
-    scalars: dict[str, float | int | str] = {
+    seen, note = _forecast(model, present, posterior, request)
+    low, median, high = band(seen.curve.T)
+    unknown = [
+        unmeasured(model, posterior, observed=present.n_observations > 0),
+        unmeasured_category(model, patient, posterior),
+        *unknown_groups(patient),
+    ]
+    return {
         "source": "cohort" if in_fit else "new",
         "n_observations": float(present.n_observations),
         "n_blq": float(present.n_blq),
@@ -317,99 +316,55 @@ def _one(
         "ess": posterior.ess,
         "reliable": int(not note),
         "note": note,
-        "unmeasured": unmeasured(model, posterior, observed=present.n_observations > 0),
+        "unmeasured": " ".join(filter(None, unknown)),
         **present.covariates,
+        "class_probability": posterior.class_probability,
+        "parameters": posterior.parameters[:, present.row],
+        "draw": draw,
+        "troughs": seen.troughs,
+        "troughs_sustained": seen.sustained,
+        "time": seen.curve_times,
+        "low": low,
+        "median": median,
+        "high": high,
     }
-    return xr.Dataset(
-        {
-            **{name: ((), value) for name, value in scalars.items()},
-            "class_probability": ("class", posterior.class_probability),
-            "parameters": (("sample", "parameter"), posterior.parameters[:, present.row]),
-            "troughs": (("sample", "week"), seen.troughs),
-            "troughs_sustained": (("sample", "week"), seen.sustained),
-            "time": ("point", seen.curve_times),
-            "low": ("point", low),
-            "median": ("point", median),
-            "high": ("point", high),
-        },
-        coords={
-            "week": request.weeks,
-            "class": list(model.classes),
-            "parameter": list(model.structure.names),
-        },
+
+
+def _each_once(posterior: PatientPosterior, forecast_of: Callable[[Floats], Forecast]) -> Forecast:
+    """The forecast of every sample, those that are repeated computed once."""
+    if not len(posterior.source):
+        return forecast_of(posterior.parameters)
+    _, first, back = np.unique(posterior.source, return_index=True, return_inverse=True)
+    seen = forecast_of(posterior.parameters[first])
+    places = back.ravel()
+    return Forecast(
+        seen.troughs[places], seen.sustained[places], seen.curve[places], seen.curve_times
     )
 
 
 def _forecast(
-    model: PopModel, present: Present, posterior: PatientPosterior, intervals: Floats
+    model: PopModel, present: Present, posterior: PatientPosterior, request: _Request
 ) -> tuple[Forecast, str]:
     """The forecast of one patient, and why not to use it (empty when there is no reason)."""
     samples = len(posterior.parameters)
+    intervals = request.weeks * model.units.time_in("wk")
     if np.isnan(posterior.parameters).all():
-        times = curve_times_of(present, intervals, _CURVE_POINTS)
+        times = np.zeros(0)
+        if request.points:
+            times = curve_times_of(present, intervals, request.points)
         nothing = np.full((samples, len(intervals)), np.nan)
         return Forecast(nothing, nothing, np.full((samples, len(times)), np.nan), times), (
             posterior.note
         )
-    seen = forecast(model, posterior.parameters, present, intervals, _CURVE_POINTS)
-    lost = np.isnan(np.hstack([seen.troughs, seen.sustained, seen.curve])).any(axis=1).sum()
+    seen = _each_once(
+        posterior,
+        lambda parameters: forecast(
+            model, parameters, present, intervals, request.points, sustained=request.sustained
+        ),
+    )
+    parts = [seen.troughs, seen.curve, *([seen.sustained] if request.sustained else [])]
+    lost = np.isnan(np.hstack(parts)).any(axis=1).sum()
     if not lost:
         return seen, posterior.note
     unsolved = f"The equations could not be solved for {lost} of {samples} draws of the parameters."
     return seen, " ".join(filter(None, (posterior.note, unsolved)))
-
-
-def _collect(
-    fit: xr.DataTree,
-    dataset: Dataset,
-    found: list[xr.Dataset],
-    request: _Request,
-    target: Trough,
-    *,
-    seconds: float,
-) -> xr.DataTree:
-    model = model_of(fit)
-    units = model.units
-    points = max(one.sizes["point"] for one in found)
-    padded = [one.pad(point=(0, points - one.sizes["point"])) for one in found]
-    whole = xr.concat(padded, dim="subject").assign_coords(subject=list(dataset.subjects))
-    about = [*_ABOUT, *dataset.covariates]
-    posterior = whole[["parameters", "troughs", "troughs_sustained", "draw"]]
-    for name in ("troughs", "troughs_sustained"):
-        posterior[name].attrs["units"] = units.concentration
-    decided = _decisions(posterior, target.concentration, request.probability)
-    decision = decided.assign_coords({name: whole[name] for name in about})
-    if model.classes:
-        decision["class_probability"] = whole["class_probability"].assign_attrs(units="1")
-        if model.category is not None:
-            decision["class_probability"].attrs["of"] = model.category.covariate
-    decision["usual_interval"].attrs["units"] = "wk"
-    decision["last_dose"].attrs["units"] = units.amount
-    decision["last_dose_time"].attrs["units"] = units.time
-    for name in dataset.covariates:
-        decision[name].attrs["units"] = units.covariate(name) or "1"
-    curve = whole[["time", "low", "median", "high"]]
-    for name in ("time", "low", "median", "high"):
-        curve[name].attrs["units"] = units.time if name == "time" else units.concentration
-    by_parameter = {p.name: units.of(p.dimension) for p in model.structure.parameters}
-    posterior["parameters"].attrs["units"] = json.dumps(by_parameter)
-    posterior.attrs["parameter_units"] = json.dumps(by_parameter)
-    tree = xr.DataTree.from_dict({"decision": decision, "posterior": posterior, "curve": curve})
-    tree["data"] = xr.DataTree(dataset.to_xarray())
-    tree.attrs = {
-        "kind": "popk advice",
-        "popk_version": version("popk"),
-        "target": target.concentration,
-        "target_units": units.concentration,
-        "probability": request.probability,
-        "fit_model_hash": fit.attrs["model_hash"],
-        "fit_data_hash": fit.attrs["data_hash"],
-        "fit_converged": int(verdict_of(fit).converged),
-        "model_name": model.name,
-        "units": json.dumps(units.to_dict()),
-        "seed": request.seed,
-        "seconds": seconds,
-        "time_per_week": units.time_in("wk"),
-        "statement": STATEMENT,
-    }
-    return tree

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
-from popk.design import design_of
+from popk.design import Design, design_of
 from popk.model import PopModel
 from popk.structure import Events, Solver
 from popk.structure.events import (
@@ -81,14 +81,18 @@ class Forecast:
     curve_times: Floats
 
 
-def present_of(model: PopModel, dataset: Dataset, *, output: int = 0) -> list[Present]:
+def present_of(
+    model: PopModel, dataset: Dataset, *, output: int = 0, design: Design | None = None
+) -> list[Present]:
     """The present state of each patient; every one must have a dose, after its last reset.
 
-    ``output`` is the index of the structure's output to forecast.
+    ``output`` is the index of the structure's output to forecast; ``design`` that of the data,
+    where it is known.
     """
-    design = design_of(model, dataset)
-    ids = dataset.table["ID"].values
-    ends = np.append(dataset.starts[1:], len(ids)) - 1
+    design = design_of(model, dataset) if design is None else design
+    begins = dataset.starts
+    ends = np.append(begins[1:], len(dataset.is_observation)) - 1
+    below = dataset.table["CENS"].values == 1
     latest = {name: dataset.table[name].values[ends] for name in sorted(dataset.covariates)}
     found = []
     for index, subject in enumerate(dataset.subjects):
@@ -101,7 +105,8 @@ def present_of(model: PopModel, dataset: Dataset, *, output: int = 0) -> list[Pr
         last = source[int(np.argmax(times))]
         gaps = np.concatenate([np.diff(np.sort(times)), history.interval[history.steady > 0]])
         switches = history.place[history.kind == ROW]
-        observed = dataset.is_observation & (ids == subject)
+        rows = slice(int(begins[index]), int(ends[index]) + 1)
+        observed = dataset.is_observation[rows]
         found.append(
             Present(
                 subject=subject,
@@ -117,7 +122,7 @@ def present_of(model: PopModel, dataset: Dataset, *, output: int = 0) -> list[Pr
                 if np.any(gaps > 0)
                 else float("nan"),
                 n_observations=int(observed.sum()),
-                n_blq=int((dataset.table["CENS"].values[observed] == 1).sum()),
+                n_blq=int((below[rows] & observed).sum()),
                 covariates={name: float(values[index]) for name, values in latest.items()},
             )
         )
@@ -125,7 +130,13 @@ def present_of(model: PopModel, dataset: Dataset, *, output: int = 0) -> list[Pr
 
 
 def forecast(
-    model: PopModel, parameters: Floats, present: Present, intervals: Floats, points: int
+    model: PopModel,
+    parameters: Floats,
+    present: Present,
+    intervals: Floats,
+    points: int,
+    *,
+    sustained: bool = True,
 ) -> Forecast:
     """True concentrations of one patient under samples of its parameters.
 
@@ -142,23 +153,26 @@ def forecast(
     intervals
         Candidate intervals, in the time units of the data, ascending.
     points
-        Number of evenly spaced times of the curve, to which `curve_times_of` adds others.
+        Number of evenly spaced times of the curve, to which `curve_times_of` adds others; no curve
+        if 0.
+    sustained
+        Whether to go on at each interval until it settles, which takes most of the time; NaN if
+        not.
     """
-    curve_times = curve_times_of(present, intervals, points)
+    curve_times = curve_times_of(present, intervals, points) if points else np.zeros(0)
     times = np.concatenate([present.time + intervals, curve_times])
-
-    def solved(events: Events) -> Floats:
-        return Solver(model.structure, events).ensemble(parameters).value
-
+    courses = [_observed_at(present.history, times, present.output)]
+    if sustained:
+        courses += [_kept_up(present, float(interval)) for interval in intervals]
+    together = np.tile(parameters, (1, len(courses), 1))
+    found = Solver(model.structure, _side_by_side(courses)).ensemble(together).value
+    # What the solver gave up on is infinite, and must not count as above a target.
+    found = np.where(np.isfinite(found), found, np.nan)
     values = np.empty((len(parameters), len(times)))
     order = np.argsort(times, kind="stable")
-    values[:, order] = solved(_observed_at(present.history, times, present.output))
+    values[:, order] = found[:, : len(times)]
     n = len(intervals)
-    sustained = [solved(_kept_up(present, float(interval)))[:, 0] for interval in intervals]
-    # What the solver gave up on is infinite, and must not count as above a target.
-    values = np.where(np.isfinite(values), values, np.nan)
-    kept_up = np.stack(sustained, axis=1)
-    kept_up = np.where(np.isfinite(kept_up), kept_up, np.nan)
+    kept_up = found[:, len(times) :] if sustained else np.full((len(found), n), np.nan)
     return Forecast(values[:, :n], kept_up, values[:, n:], curve_times)
 
 
@@ -240,6 +254,23 @@ def _observed_at(events: Events, times: Floats, output: int) -> Events:
     number, code = number[order], code[order]
     code[code[:, KIND] == OBSERVE, OUTPUT] = np.arange(n)
     return _one(number, code, events.rows)
+
+
+def _side_by_side(courses: list[Events]) -> Events:
+    """Courses of one subject each as so many subjects, outputs one after the other."""
+    if len(courses) == 1:
+        return courses[0]
+    code = np.vstack([course.code for course in courses])
+    seen = code[:, KIND] == OBSERVE
+    outputs = [course.n_outputs for course in courses]
+    events = [len(course.number) for course in courses]
+    code[seen, OUTPUT] += np.repeat(np.cumsum([0, *outputs[:-1]]), outputs)
+    return Events(
+        np.cumsum([0, *events], dtype=np.int64),
+        np.cumsum([0, *(int(course.rows[1]) for course in courses)], dtype=np.int64),
+        np.vstack([course.number for course in courses]),
+        code,
+    )
 
 
 def _one(number: Floats, code: NDArray[np.int64], rows: NDArray[np.int64]) -> Events:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
-from popk.design import design_of
+from popk.design import Design, design_of
 from popk.individual.latent import expected_of
 from popk.levels import new_levels
 from popk.observations import observations
@@ -86,14 +86,19 @@ class Patient:
 
 
 def patients_of(
-    population: PopulationDraws, dataset: Dataset, *, threads: int | None = None
+    population: PopulationDraws,
+    dataset: Dataset,
+    *,
+    threads: int | None = None,
+    design: Design | None = None,
 ) -> list[Patient]:
     """The patients of a dataset (whose fit to the model has been checked).
 
-    Each is solved with at most so many ``threads``; all processors if None.
+    Each is solved with at most so many ``threads``; all processors if None. ``design`` is that of
+    the data, where it is known.
     """
     model = population.model
-    design = design_of(model, dataset)
+    design = design_of(model, dataset) if design is None else design
     observed = observations(model, dataset, design.events)
     found, start = [], 0
     for index, subject in enumerate(dataset.subjects):

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from popk.diagnostics.pareto import smoothed_weights
 from popk.individual.latent import expected_of, latent_covariates
-from popk.individual.modes import find_modes
+from popk.individual.modes import Modes, find_modes
 from popk.individual.patient import Patient, next_occasion, split_effects
 from popk.individual.proposals import Proposals, propose
+from popk.individual.quick import predicted_modes
 from popk.latent import latent_of
 from popk.population import PopulationDraws, effects_of, occasion_effects_of
 from popk.prediction import labels_of
@@ -25,6 +26,7 @@ __all__ = [
     "cohort_posterior",
     "patient_posterior",
     "patient_seed",
+    "quality",
 ]
 
 type Floats = NDArray[np.float64]
@@ -36,8 +38,11 @@ _IMPOSSIBLE = (
     "No parameter values give the observations a likelihood above zero, so there is no result. "
     "Check the doses, times and units."
 )
-_EACH = 6  # proposals per population draw
-_REFINED = 40  # … when the first attempt is not good enough
+_EACH = 4  # proposals per population draw, around predicted modes
+_LEAST = 1000  # … of all draws together, where these are few
+_WELL = 0.4  # effective share of them, below which the modes are searched
+_SEARCHED = 6  # proposals per draw then
+_REFINED = 40  # … when these are not good enough either
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class PatientPosterior:
     Where no parameter values explain the patient's data at all, the parameters are NaN. ``latent``
     has the draws (n_samples) of each covariate that is missing, by name. ``class_probability``
     (n_classes) is the posterior probability of each sub-population, empty where the model has none;
-    the parameters are those of a class drawn from it.
+    the parameters are those of a class drawn from it. ``source`` (n_samples) numbers what was drawn
+    from: samples with the same number have the same parameters; empty where nothing is repeated.
     """
 
     parameters: Floats
@@ -63,6 +69,7 @@ class PatientPosterior:
     note: str = ""
     latent: Mapping[str, Floats] = field(default_factory=dict)
     class_probability: Floats = field(default_factory=lambda: np.zeros(0))
+    source: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 def patient_seed(seed: int, subject: str) -> np.random.Generator:
@@ -93,12 +100,7 @@ def patient_posterior(
         Random numbers.
     """
     population = population.of_class(patient.label)
-    modes = find_modes(population, patient)
-    proposals = propose(population, patient, modes, each=_EACH, rng=rng)
-    khat, ess = _quality(proposals)
-    if not _usable(khat, ess):
-        proposals = propose(population, patient, modes, each=_REFINED, rng=rng)
-        khat, ess = _quality(proposals)
+    modes, proposals, khat, ess = _proposed(population, patient, rng)
     log_weight = proposals.log_weight.ravel()
     finite = np.isfinite(log_weight)
     if not finite.any():
@@ -131,7 +133,33 @@ def patient_posterior(
     by_class = weight.reshape(population.size, proposals.n_classes, -1).sum(axis=(0, 2))
     if population.n_classes == 1:  # there are none, or it is known
         by_class = 1.0 * (np.arange(len(population.model.classes)) == patient.label)
-    return PatientPosterior(parameters, draw, khat, ess, reliable, note, values, by_class)
+    source = np.zeros(0, dtype=np.int64) if patient.numbers else chosen
+    return PatientPosterior(parameters, draw, khat, ess, reliable, note, values, by_class, source)
+
+
+def _proposed(
+    population: PopulationDraws, patient: Patient, rng: np.random.Generator
+) -> tuple[Modes, Proposals, float, float]:
+    """Modes, proposals around them, and k-hat and effective size of their weights.
+
+    First around predicted modes; where these serve badly around those of a search under every draw;
+    and in the end with more of them.
+    """
+    modes = predicted_modes(population, patient)
+    if modes is not None:
+        each = max(_EACH, -(-_LEAST // population.size))
+        proposals = propose(population, patient, modes, each=each, rng=rng)
+        khat, ess = quality(proposals.log_weight.ravel())
+        if _usable(khat, ess) and ess >= _WELL * proposals.log_weight.size:
+            return modes, proposals, khat, ess
+    modes = find_modes(population, patient)
+    for most in (_SEARCHED, _REFINED):
+        each = max(most, -(-_LEAST // population.size))
+        proposals = propose(population, patient, modes, each=each, rng=rng)
+        khat, ess = quality(proposals.log_weight.ravel())
+        if _usable(khat, ess):
+            break
+    return modes, proposals, khat, ess
 
 
 def cohort_posterior(
@@ -193,9 +221,8 @@ def class_probability_of(fit: xr.DataTree, subject: str, chosen: NDArray[np.int6
     return np.asarray(values.reshape(-1, values.shape[-1])[chosen].mean(axis=0))
 
 
-def _quality(proposals: Proposals) -> tuple[float, float]:
-    """Pareto k-hat and effective number of the weights."""
-    log_weight = proposals.log_weight.ravel()
+def quality(log_weight: Floats) -> tuple[float, float]:
+    """Pareto k-hat and effective number of importance weights (n), given as logarithms."""
     finite = np.isfinite(log_weight)
     if finite.sum() < 100:
         return float("inf"), 0.0

@@ -16,14 +16,22 @@ from popk.plots.learnt import plot_learnt
 from popk.plots.left_out_ranks import plot_loo_pit
 from popk.plots.observed_vs_predicted import plot_observed_vs_predicted
 from popk.plots.patient import plot_concentration, plot_patient
+from popk.plots.plan import plot_plan
 from popk.plots.points import Points
 from popk.plots.population import plot_population
-from popk.plots.power_scaling import plot_interval_sensitivity, plot_power_scaling
+from popk.plots.power_scaling import (
+    plot_interval_sensitivity,
+    plot_interval_shifts,
+    plot_power_scaling,
+)
 from popk.plots.predictive_check import plot_vpc
+from popk.plots.preferences import plot_preferences
 from popk.plots.probability_curve import plot_probability_curve
 from popk.plots.random_effects import plot_effects_against_covariates, plot_random_effects
 from popk.plots.residual_panels import plot_npde, plot_residuals
+from popk.plots.sheet_panels import plot_sheet
 from popk.plots.style import NOT_CONVERGED, PlotError
+from popk.plots.trial import plot_trial
 
 __all__ = [
     "NOT_CONVERGED",
@@ -40,6 +48,7 @@ __all__ = [
     "plot_individual_fits",
     "plot_influence",
     "plot_interval_sensitivity",
+    "plot_interval_shifts",
     "plot_intervals",
     "plot_khat",
     "plot_learnt",
@@ -48,11 +57,15 @@ __all__ = [
     "plot_observations",
     "plot_observed_vs_predicted",
     "plot_patient",
+    "plot_plan",
     "plot_pointwise",
     "plot_population",
     "plot_power_scaling",
+    "plot_preferences",
     "plot_probability_curve",
     "plot_random_effects",
     "plot_residuals",
+    "plot_sheet",
+    "plot_trial",
     "plot_vpc",
 ]

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from popk.diagnostics import trend
-from popk.plots.points import draw_observations, names_of
+from popk.plots.points import Names, draw_observations, names_of, outputs_of
 from popk.plots.style import GREY, INK, bare, label, log_scale, mark_not_converged
 
 __all__ = ["draw_trend", "plot_goodness_of_fit", "plot_observations"]
@@ -24,9 +24,10 @@ _WIDE = 10.0  # ratio of the largest to the smallest value from which the axes a
 def plot_goodness_of_fit(residuals: xr.Dataset) -> Figure:
     """DV against PRED and against IPRED, with the line of identity and a smooth trend.
 
-    PRED is the mean over new patients, parameters and residual errors, so that DV should scatter
-    around it without a trend of its own; IPRED is the posterior mean of the patient's own true
-    concentration. Observations beyond a limit stand at it.
+    Several outputs have a row each, in their own units. PRED is the mean over new patients,
+    parameters and residual errors, so that DV should scatter around it without a trend of its own;
+    IPRED is the posterior mean of the patient's own true concentration. Observations beyond a
+    limit stand at it.
 
     Parameters
     ----------
@@ -38,35 +39,44 @@ def plot_goodness_of_fit(residuals: xr.Dataset) -> Figure:
     PlotError
         When it is something else.
     """
-    names = names_of(residuals)
-    dv = residuals["DV"].values
-    figure = Figure(figsize=(8.2, 3.9), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    log = _is_wide(dv)
-    for ax, name in zip(panels, ("PRED", "IPRED"), strict=True):
-        x = residuals[name].values
-        log_scale(bare(ax), x=log, y=log)
-        draw_observations(ax, residuals, x, dv, names)
-        shown = np.isfinite(x) & ((x > 0) & (dv > 0) | (not log))
-        ends = np.array(
-            [min(x[shown].min(), dv[shown].min()), max(x[shown].max(), dv[shown].max())]
-        )
-        ax.plot(ends, ends, color=GREY, lw=1, ls=(0, (5, 3)), zorder=1, label="identity")
-        if log and ends[1] > _DECADES * ends[0]:  # ticks at 2 and 5 would run into each other
-            ax.xaxis.set_major_locator(LogLocator())
-        known = shown & (residuals["CENS"].values == 0)
-        # Of DV over predictions as they are: the mean of the one is the other, whatever the axes.
-        draw_trend(ax, x[known], dv[known])
-        ax.set_xlabel(label(name, _unit(residuals)))
-    panels[0].set_ylabel(label("DV", _unit(residuals)))
-    panels[0].legend(fontsize=7.5, frameon=False, loc="upper left")
+    names, outputs = names_of(residuals), outputs_of(residuals)
+    rows = len(outputs)
+    figure = Figure(figsize=(8.2, 0.5 + 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2, squeeze=False, sharey="row")
+    for row, (output, unit, own) in zip(panels, outputs, strict=True):
+        part, whose = residuals.isel(observation=np.flatnonzero(own)), names.taken(own)
+        for ax, name in zip(row, ("PRED", "IPRED"), strict=True):
+            _against(bare(ax), part, name, whose)
+            ax.set_xlabel(label(f"{output} {name}".strip(), unit))
+        row[0].set_ylabel(label(f"{output} DV".strip(), unit))
+        row[0].legend(fontsize=7.5, frameon=False, loc="upper left")
     mark_not_converged(figure, residuals)
     return figure
+
+
+def _against(ax: Axes, part: xr.Dataset, name: str, names: Names) -> None:
+    """DV of one output against one kind of prediction."""
+    x, dv = part[name].values, part["DV"].values
+    log = _is_wide(dv)
+    log_scale(ax, x=log, y=log)
+    draw_observations(ax, part, x, dv, names)
+    shown = np.isfinite(x) & ((x > 0) & (dv > 0) | (not log))
+    if not shown.any():
+        return
+    ends = np.array([min(x[shown].min(), dv[shown].min()), max(x[shown].max(), dv[shown].max())])
+    ax.plot(ends, ends, color=GREY, lw=1, ls=(0, (5, 3)), zorder=1, label="identity")
+    if log and ends[1] > _DECADES * ends[0]:  # ticks at 2 and 5 would run into each other
+        ax.xaxis.set_major_locator(LogLocator())
+    known = shown & (part["CENS"].values == 0)
+    # Of DV over predictions as they are: the mean of the one is the other, whatever the axes.
+    draw_trend(ax, x[known], dv[known])
 
 
 def plot_observations(residuals: xr.Dataset) -> Figure:
     """The observations over the time after dose; those beyond a limit stand at it.
 
+    Several outputs have a panel each, in their own units.
+
     Parameters
     ----------
     residuals
@@ -77,17 +87,19 @@ def plot_observations(residuals: xr.Dataset) -> Figure:
     PlotError
         When it is something else.
     """
-    names = names_of(residuals)
-    dv = residuals["DV"].values
-    figure = Figure(figsize=(8.2, 3.1), layout="constrained")
-    ax = bare(figure.subplots())
-    log_scale(ax, y=_is_wide(dv))
+    names, outputs = names_of(residuals), outputs_of(residuals)
+    figure = Figure(figsize=(8.2, 0.4 + 2.7 * len(outputs)), layout="constrained")
+    panels = figure.subplots(len(outputs), 1, squeeze=False, sharex=True).ravel().tolist()
     clock = "TAD" if np.isfinite(residuals["TAD"].values).any() else "TIME"
-    draw_observations(ax, residuals, residuals[clock].values, dv, names)
+    for ax, (output, unit, own) in zip(panels, outputs, strict=True):
+        part = residuals.isel(observation=np.flatnonzero(own))
+        dv = part["DV"].values
+        log_scale(bare(ax), y=_is_wide(dv))
+        draw_observations(ax, part, part[clock].values, dv, names.taken(own))
+        ax.set_ylabel(label(f"{output} DV".strip(), unit))
+    panels[0].legend(fontsize=7.5, frameon=False, loc="upper right")
     what = {"TAD": "Time after dose", "TIME": "Time"}[clock]
-    ax.set_xlabel(label(what, residuals["TIME"].attrs.get("units", "")))
-    ax.set_ylabel(label("DV", _unit(residuals)))
-    ax.legend(fontsize=7.5, frameon=False, loc="upper right")
+    panels[-1].set_xlabel(label(what, residuals["TIME"].attrs.get("units", "")))
     return figure
 
 
@@ -105,9 +117,3 @@ def draw_trend(ax: Axes, x: Floats, y: Floats, *, log_x: bool = False) -> None:
 
 def _is_wide(dv: Floats) -> bool:
     return bool((dv > 0).all() and dv.max() > _WIDE * dv.min())
-
-
-def _unit(table: xr.Dataset) -> str:
-    """The unit of what is observed; none where several outputs have several."""
-    unit = str(table["DV"].attrs["units"])
-    return "" if unit.startswith("{") else unit

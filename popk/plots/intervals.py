@@ -16,8 +16,8 @@ __all__ = ["plot_intervals"]
 def plot_intervals(advice: xr.DataTree) -> Figure:
     """How many patients each longest interval was found for, and the troughs behind it.
 
-    Left: a bar per candidate, one for patients whom no candidate suits, and one for those whose
-    computation is not reliable. Right: for each
+    Left: a bar per candidate, one for patients whom no candidate suits, one for those whose advice
+    is withheld, and one for those whose computation is not reliable. Right: for each
     candidate, every patient's median predicted trough, with the target.
 
     Parameters
@@ -36,9 +36,15 @@ def plot_intervals(advice: xr.DataTree) -> Figure:
 def _draw_counts(ax: Axes, advice: xr.DataTree) -> None:
     decision = advice["decision"].to_dataset()
     weeks, reliable = decision["week"].values, decision["reliable"].values.astype(bool)
-    longest = decision["longest"].values[reliable]
+    withheld = np.zeros_like(reliable)
+    if "withheld" in decision.coords:
+        withheld = decision["withheld"].values.astype(bool)
+        reliable = reliable | withheld  # the reason that counts
+    longest = decision["longest"].values[reliable & ~withheld]
     bars = [("none", int(np.isnan(longest).sum()), RED)]
     bars += [(f"{week:g}", int((longest == week).sum()), BLUE) for week in weeks]
+    if withheld.any():
+        bars.append(("with-\nheld", int(withheld.sum()), GREY))
     if not reliable.all():
         bars.append(("not\nreliable", int((~reliable).sum()), GREY))
     names, counts, colours = zip(*bars, strict=True)

@@ -7,7 +7,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
-from popk.plots.panels import check_kind, running_median, scatter
+from popk.plots.goodness_of_fit import draw_trend
+from popk.plots.panels import check_kind
+from popk.plots.points import draw_observations, names_of
 from popk.plots.style import BLUE, GREY, INK, bare, label, mark_not_converged
 
 __all__ = ["plot_loo_pit"]
@@ -37,8 +39,9 @@ def plot_loo_pit(table: xr.Dataset) -> Figure:
     left, right = (bare(ax) for ax in figure.subplots(1, 2))
     x, pit = table["TAD"].values, table["pit"].values
     left.axhline(0.5, color=INK, lw=0.9, zorder=1)
-    scatter(left, x, pit, table["CENS"].values, how=", drawn")
-    running_median(left, x, pit)
+    draw_observations(left, table, x, pit, names_of(table))
+    known = np.isfinite(x) & np.isfinite(pit)
+    draw_trend(left, x[known], pit[known])
     left.set_ylim(-0.03, 1.03)
     left.set_xlabel(label("Time after dose", table["TAD"].attrs["units"]))
     left.set_ylabel("LOO-PIT")

@@ -13,6 +13,7 @@ from popk.plots.style import (
     GREY,
     INK,
     RED,
+    PlotError,
     axes_for,
     bare,
     label,
@@ -68,12 +69,14 @@ def plot_concentration(advice: xr.DataTree, *, subject: str, ax: Axes | None = N
     Raises
     ------
     PlotError
-        When the advice holds no such subject.
+        When the advice holds no such subject, or no curves.
     """
     at = position_of(advice, subject)
     figure, ax = axes_for(ax, size=(5.2, 2.7))
     units = units_of(advice)
     curve = advice["curve"].to_dataset().isel(subject=at)
+    if not curve.sizes["point"]:
+        raise PlotError("The advice holds no curves (curve=False); advise again with them.")
     # Curves are as long as the longest patient's; what is left over is NaN.
     curve = curve.isel(point=np.isfinite(curve["time"].values))
     time = curve["time"].values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 
 from popk.plots.style import BLUE, INK, RED, PlotError
 
-__all__ = ["KINDS", "Kind", "Names", "Points", "draw_observations", "draw_points", "names_of"]
+__all__ = [
+    "KINDS", "Kind", "Names", "Points", "draw_observations", "draw_points", "names_of",
+    "outputs_of",
+]  # fmt: skip
 
 type Floats = NDArray[np.float64]
 type Bools = NDArray[np.bool_]
@@ -94,24 +98,41 @@ def draw_observations(ax: Axes, table: xr.Dataset, x: Floats, y: Floats, names: 
             draw_points(ax, x[own], y[own], names.taken(own), label=kind.text, **kind.style)
 
 
-_SHOWN = ("PRED", "IPRED", "IWRES", "PWRES", "NPDE")
+def outputs_of(table: xr.Dataset) -> list[tuple[str, str, Bools]]:
+    """Name, unit and observations (n) of each output; one without a name where there is no other.
+
+    The unit is that of DV: one for all, or JSON by output.
+    """
+    unit = str(table["DV"].attrs["units"])
+    if "OUTPUT" not in table.coords:
+        return [("", unit, np.ones(table["DV"].size, dtype=bool))]
+    names = np.asarray(table["OUTPUT"].values, dtype=str)
+    each = json.loads(unit) if unit.startswith("{") else dict.fromkeys(names.tolist(), unit)
+    return [(name, each[name], names == name) for name in dict.fromkeys(names.tolist())]
+
+
+_SHOWN = ("PRED", "IPRED", "IWRES", "PWRES", "NPDE", "pit")
+_KINDS = ("popk residuals", "popk npde", "popk loo pit")
 _BEYOND = MappingProxyType({0: "", 1: " (BLQ, LLOQ)", -1: " (above the ULOQ)"})
 
 
 def names_of(table: xr.Dataset) -> Names:
-    """Each observation of `popk.residuals` or `popk.npde` in words.
+    """Each observation of `popk.residuals`, `popk.npde` or `popk.loo_pit` in words.
 
     Raises
     ------
     PlotError
         When the table is something else.
     """
-    if table.attrs.get("kind") not in ("popk residuals", "popk npde"):
+    if table.attrs.get("kind") not in _KINDS:
         raise PlotError(
-            "This is not the result of popk.residuals or popk.npde; give what they returned."
+            "This is not the result of popk.residuals, popk.npde or popk.loo_pit; give what they "
+            "returned."
         )
     unit, dv = table["TIME"].attrs.get("units", ""), table["DV"]
-    own = dv.attrs["units"] if not dv.attrs["units"].startswith("{") else ""
+    own = np.empty(dv.size, dtype=object)
+    for _, its, which in outputs_of(table):
+        own[which] = its
     outputs = table["OUTPUT"].values if "OUTPUT" in table else [""] * dv.size
     columns = {name: table[name].values for name in _SHOWN if name in table}
     subjects = [str(name) for name in table["ID"].values]
@@ -121,9 +142,14 @@ def names_of(table: xr.Dataset) -> Names:
         after = "" if np.isnan(since) else f", {since:.4g} {unit} after dose"
         beyond = _BEYOND[int(table["CENS"].values[k])]
         lines = [f"ID {subject}, {float(table['TIME'].values[k]):.5g} {unit}{after}"]
-        lines.append(f"{outputs[k]} DV {float(dv.values[k]):.3g} {own}{beyond}".strip())
+        lines.append(f"{outputs[k]} DV {float(dv.values[k]):.3g} {own[k]}{beyond}".strip())
         values = {name: float(column[k]) for name, column in columns.items()}
         known = {name: value for name, value in values.items() if not np.isnan(value)}
-        lines.append(", ".join(f"{name} {value:.3g}" for name, value in known.items()))
+        lines.append(
+            ", ".join(
+                f"{'LOO-PIT' if name == 'pit' else name} {value:.3g}"
+                for name, value in known.items()
+            )
+        )
         words.append("\n".join(lines))
     return Names(subjects, words)

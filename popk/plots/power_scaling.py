@@ -20,7 +20,7 @@ from popk.plots.style import (
     title_of,
 )
 
-__all__ = ["plot_interval_sensitivity", "plot_power_scaling"]
+__all__ = ["plot_interval_sensitivity", "plot_interval_shifts", "plot_power_scaling"]
 
 _WORTH_A_LOOK = 0.05
 
@@ -92,6 +92,67 @@ def plot_interval_sensitivity(tree: xr.DataTree, *, subject: str) -> Figure:
     axes[0].legend(fontsize=7.5, frameon=False, title="power", title_fontsize=7.5)
     figure.suptitle(title_of(subject), x=0.01, ha="left", fontsize=9, color=INK)
     mark_not_converged(axes[0], tree)
+    return figure
+
+
+def plot_interval_shifts(tree: xr.DataTree) -> Figure:
+    """How many longest intervals become shorter or longer, as prior and likelihood are scaled.
+
+    Parameters
+    ----------
+    tree
+        From `popk.power_scaling` with an advice.
+
+    Raises
+    ------
+    PlotError
+        When the tree is something else, or rests on no advice.
+    """
+    check_kind(tree, "power scaling", "popk.power_scaling")
+    if "intervals" not in tree.children:
+        raise PlotError("No advice was given to popk.power_scaling, so there are no intervals.")
+    table = tree["intervals"].to_dataset()
+    # None at all is the shortest.
+    longest = table["longest"].fillna(0.0)
+    now = longest.sel(power=1.0)
+    pairs = [
+        (component, power)
+        for component in table["component"].values.tolist()
+        for power in table["power"].values.tolist()
+        if power != 1.0
+    ]
+    figure, ax = axes_for(None, size=(6.4, 1.0 + 0.36 * len(pairs)))
+    at = np.arange(len(pairs))[::-1]
+    moved = [(longest - now).sel(component=c, power=p).values for c, p in pairs]
+    left = np.zeros(len(pairs))
+    for words, sign, colour, hatch in (
+        ("shorter", -1, ORANGE, "///"),
+        ("the same", 0, "#dfe4e8", None),
+        ("longer", 1, BLUE, "..."),
+    ):
+        count = np.array([int((np.sign(one) == sign).sum()) for one in moved])
+        ax.barh(
+            at,
+            count,
+            left=left,
+            height=0.62,
+            ec=INK,
+            lw=0.6,
+            label=words,
+            color=colour,
+            hatch=hatch,
+        )
+        for y, x, n in zip(at.tolist(), (left + count / 2).tolist(), count.tolist(), strict=True):
+            if n:
+                box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.9}
+                ax.text(x, y, f"{n}", ha="center", va="center", fontsize=7.5, color=INK, bbox=box)
+        left = left + count
+    ax.set_yticks(at, [f"{component}, power {power:g}" for component, power in pairs])
+    ax.set_xlim(0, max(float(left.max()), 1.0))
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel("Patients, by what becomes of their longest interval")
+    figure.legend(fontsize=7.5, frameon=False, loc="outside upper right", ncols=3)
+    mark_not_converged(ax, tree)
     return figure
 
 

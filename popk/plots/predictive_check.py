@@ -53,12 +53,16 @@ def plot_vpc(table: xr.Dataset, *, log: bool = False) -> Figure:
     strata = [str(name) for name in table["stratum"].values]
     with_blq = bool(table["blq_observed"].notnull().any())
     heights = _HEIGHTS if with_blq else _HEIGHTS[:1]
+    wide = 4.2 if len(strata) < 3 else 3.0  # a page shows what is wider in smaller letters
     figure = Figure(
-        figsize=(max(6.8, 0.4 + 4.2 * len(strata)), 0.6 + 1.1 * sum(heights)), layout="constrained"
+        figsize=(max(6.8, 0.4 + wide * len(strata)), 0.6 + 1.1 * sum(heights)),
+        layout="constrained",
     )
+    shared = len({str(unit) for unit in table["unit"].values}) == 1
     axes = figure.subplots(
-        len(heights), len(strata), squeeze=False, sharex=True, height_ratios=heights
-    )
+        len(heights), len(strata), squeeze=False, sharex=True, sharey="row" if shared else False,
+        height_ratios=heights,
+    )  # fmt: skip
     time = label(table["x"].attrs["long_name"], table["x"].attrs["units"])
     probability = f"{100 * table.attrs['band_probability']:.0f} %"
     for k, name in enumerate(strata):

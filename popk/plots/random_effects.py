@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from popk.plots.panels import check_kind, running_median
+from popk.plots.goodness_of_fit import draw_trend
+from popk.plots.panels import check_kind
 from popk.plots.style import (
     BLUE,
     GREY,
@@ -105,7 +106,7 @@ def plot_effects_against_covariates(table: xr.Dataset) -> Figure:
             )  # fmt: skip
             ax.axhline(0, color=INK, lw=0.8, zorder=1)
             if len(distinct) > 5:
-                running_median(ax, x, y)
+                draw_trend(ax, x, y)
             r, low, high = (
                 float(part[name]) for name in ("correlation", "correlation_low", "correlation_high")
             )

@@ -77,7 +77,7 @@ def _with_se(at: dict[str, float], name: str, places: int, *, scale: float = 1.0
     value, se = scale * at[name], scale * at[f"{name}_se"]
     if not math.isfinite(value):
         return Cell(MISSING)
-    text = f"{value:.{places}f}"
+    text = f"{round(value, places) + 0.0:.{places}f}"  # never -0
     # Where all numbers are alike their spread says nothing.
     return Cell(f"{text} ± {se:.{places}f}" if math.isfinite(se) and se > 0 else text)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from popk.monitoring import findings
 from popk.reporting.table import MISSING, Cell, Table, header, number, percent
 
 __all__ = ["interval_frame", "interval_table", "question"]
@@ -85,14 +86,20 @@ def _classes(own: xr.Dataset) -> tuple[Cell, ...]:
 
 
 def _found(own: xr.Dataset, asked: float) -> tuple[Cell, ...]:
-    usable = bool(int(own["reliable"]))
+    withheld = _state(own) == "withheld"
+    usable = bool(int(own["reliable"])) and not withheld
+    shown = "({})" if withheld else "{}"
+    # Without sustained=True there is none, though there are the others.
+    unasked = np.isnan(own["probability_sustained"].values).all() and usable
     return (
         *(
-            Cell(percent(p, bound=asked), "yes" if usable and p >= asked else "no")
+            Cell(shown.format(percent(p, bound=asked)), "yes" if usable and p >= asked else "no")
             for p in own["probability"].values.tolist()
         ),
-        _weeks(float(own["longest"]), usable),
-        _weeks(float(own["longest_sustained"]), usable),
+        _weeks(float(own["longest"]), usable, _state(own)),
+        Cell("not asked")
+        if unasked
+        else _weeks(float(own["longest_sustained"]), usable, _state(own)),
         _reliability(own),
     )
 
@@ -138,6 +145,11 @@ def interval_frame(advice: xr.DataTree) -> pd.DataFrame:
     frame["note"] = decision["note"].values.astype(str)
     if any(said := _unmeasured(decision)):
         frame["unmeasured"] = said
+    if "findings" in decision.coords:
+        frame["withheld"] = decision["withheld"].values.astype(bool)
+        frame["widened"] = decision["widened"].values.astype(bool)
+        sentences = findings(advice).groupby("ID")["sentence"].agg(" ".join).to_dict()
+        frame["findings"] = [sentences.get(who, "") for who in frame["ID"].tolist()]
     frame["fit_converged"] = bool(int(attrs["fit_converged"]))
     return frame
 
@@ -154,10 +166,20 @@ def _covariates(decision: xr.Dataset, units: dict[str, str]) -> list[str]:
     return [name for name in units if name not in basic and name in decision.coords]
 
 
-def _weeks(value: float, usable: bool) -> Cell:
-    if np.isnan(value):
-        return Cell("none", "no")
-    return Cell(f"{value:g}", "yes" if usable else "no")
+def _weeks(value: float, usable: bool, state: str) -> Cell:
+    if state == "withheld":
+        return Cell(state, "warn")
+    shown = "none" if np.isnan(value) else f"{value:g}"
+    if state:
+        return Cell(f"{shown} ({state})", "warn")
+    return Cell(shown, "yes" if usable and not np.isnan(value) else "no")
+
+
+def _state(own: xr.Dataset) -> str:
+    """Whether the advice is withheld or widened; empty where neither."""
+    if "withheld" not in own.coords:  # advice without checks
+        return ""
+    return "withheld" if int(own["withheld"]) else "widened" if int(own["widened"]) else ""
 
 
 def _reliability(own: xr.Dataset) -> Cell:
@@ -221,7 +243,8 @@ def _basis(advice: xr.DataTree, most: int | None) -> str:
         f"{question(advice)}. “Kept up” means "
         f"repeating the interval until it is steady. {_of_classes(advice)}Where the last column "
         f"says no, the computation for that patient is not reliable and its row should not be "
-        f"used. {_notes(advice, most)}It rests on the model {attrs['model_name']} "
+        f"used; in brackets are probabilities of advice that is withheld: they are not to be used. "
+        f"{_notes(advice, most)}It rests on the model {attrs['model_name']} "
         f"(fingerprint {str(attrs['fit_model_hash'])[:12]}), the fit to the data with fingerprint "
         f"{str(attrs['fit_data_hash'])[:12]}, and each patient's own doses, covariates and "
         f"observations. {attrs['statement']}"

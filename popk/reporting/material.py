@@ -22,15 +22,19 @@ class ReportError(PopkError):
 
 @dataclass(frozen=True, eq=False)
 class Reported:
-    """A fit, its name on the page, and its checks (`popk.diagnose`), if they were computed.
+    """A fit, its name on the page, and what was computed from it.
 
-    ``anchor`` starts the names of its figures and tables.
+    That is its checks (`popk.diagnose`), what conclusions hang on (`popk.robustness`) and its
+    forecasts (`popk.evaluate_forecasts`), None where they were not computed. ``anchor`` starts the
+    names of its figures and tables.
     """
 
     name: str
     anchor: str
     fit: xr.DataTree
     checks: xr.DataTree | None = None
+    robustness: xr.DataTree | None = None
+    forecasts: xr.DataTree | None = None
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -48,10 +52,11 @@ class Reported:
         return Dataset.from_xarray(self.fit["data"].to_dataset())
 
     def check(self, name: str) -> xr.Dataset | None:
-        """One of the checks; None where it was not computed."""
-        if self.checks is None or name not in self.checks.children:
-            return None
-        return self.checks[name].to_dataset()
+        """One of the checks, LOO-PIT included; None where it was not computed."""
+        for tree in (self.checks, self.robustness):
+            if tree is not None and name in tree.children:
+                return tree[name].to_dataset()
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +90,15 @@ class Material:
         cls,
         fits: xr.DataTree | Mapping[str, xr.DataTree],
         advice: xr.DataTree | Sequence[xr.DataTree],
-        checks: xr.DataTree | Mapping[str, xr.DataTree] | None,
         comparisons: xr.DataTree | Sequence[xr.DataTree],
+        computed: Mapping[str, xr.DataTree | Mapping[str, xr.DataTree] | None],
         *,
         question: str,
     ) -> Material:
         """What was given, refused where its parts do not belong together.
+
+        ``computed`` holds checks, robustness and forecasts by these names, each of the only fit or
+        by the names of several.
 
         Raises
         ------
@@ -105,18 +113,14 @@ class Material:
             if not isinstance(fit, xr.DataTree) or fit.attrs.get("kind") != "popk fit":
                 what = f"What was given as {name}" if name else "The first argument"
                 raise ReportError(f"{what} is not a fit made by popk.sample.")
-        if checks is None or isinstance(checks, xr.DataTree):
-            own = {"": checks}
-            if checks is not None and not single:
-                raise ReportError(
-                    "There are several fits; give checks by their names, as the fits."
-                )
-        else:
-            own = dict(checks)
-        if unknown := [name for name in own if name and name not in named]:
-            raise ReportError(f"There are checks of {', '.join(unknown)}, but no such fit.")
+        own = {what: _by_name(what, given, named) for what, given in computed.items()}
         reported = tuple(
-            _reported(name, fit, own.get(name), number=0 if single else k)
+            _reported(
+                name,
+                fit,
+                {what: trees[name] for what, trees in own.items() if name in trees},
+                number=0 if single else k,
+            )
             for k, (name, fit) in enumerate(named.items(), start=1)
         )
         found = cls(reported, _listed(advice), _listed(comparisons), question=question)
@@ -170,15 +174,44 @@ def _listed(given: xr.DataTree | Sequence[xr.DataTree]) -> tuple[xr.DataTree, ..
     return (given,) if isinstance(given, xr.DataTree) else tuple(given)
 
 
-def _reported(name: str, fit: xr.DataTree, checks: xr.DataTree | None, *, number: int) -> Reported:
+# What was computed from a fit: its kind, and the function that gives it.
+_SOURCES = {
+    "checks": ("checks", "popk.diagnose"),
+    "robustness": ("robustness", "popk.robustness"),
+    "forecasts": ("forecasts", "popk.evaluate_forecasts"),
+}
+
+
+def _by_name(
+    what: str,
+    given: xr.DataTree | Mapping[str, xr.DataTree] | None,
+    named: Mapping[str, xr.DataTree],
+) -> dict[str, xr.DataTree]:
+    """What was computed from each fit, by the fits' names (one fit has the empty one)."""
+    if given is None:
+        return {}
+    if isinstance(given, xr.DataTree):
+        if "" not in named:
+            raise ReportError(f"There are several fits; give {what} by their names, as the fits.")
+        return {"": given}
+    found = dict(given)
+    if unknown := [name for name in found if name and name not in named]:
+        raise ReportError(f"There are {what} of {', '.join(unknown)}, but no such fit.")
+    return found
+
+
+def _reported(
+    name: str, fit: xr.DataTree, computed: Mapping[str, xr.DataTree], *, number: int
+) -> Reported:
     shown = name or str(fit.attrs["model_name"])
-    if checks is not None:
-        if checks.attrs.get("kind") != "popk checks":
-            raise ReportError(f"The checks of {shown} are not the result of popk.diagnose.")
+    for own, tree in computed.items():
+        kind, source = _SOURCES[own]
+        if tree.attrs.get("kind") != f"popk {kind}":
+            raise ReportError(f"The {own} of {shown} are not the result of {source}.")
         for what in ("model", "data"):
-            if checks.attrs[f"{what}_hash"] != fit.attrs[f"{what}_hash"]:
+            if tree.attrs[f"{what}_hash"] != fit.attrs[f"{what}_hash"]:
                 raise ReportError(
-                    f"The checks of {shown} are those of another fit: the {what} differs. Diagnose "
-                    "this fit."
+                    f"The {own} of {shown} are those of another fit: the {what} differs. Compute "
+                    f"them from this fit, by {source}."
                 )
-    return Reported(shown, f"model{number}-" if number else "", fit, checks)
+    return Reported(shown, f"model{number}-" if number else "", fit, **computed)

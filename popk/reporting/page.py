@@ -102,11 +102,13 @@ class Page:
         return write_figures(self.sections, Path(folder))
 
 
-def report(
+def report(  # noqa: PLR0913
     fit: xr.DataTree | Mapping[str, xr.DataTree],
     advice: xr.DataTree | Sequence[xr.DataTree] = (),
     *,
     checks: xr.DataTree | Mapping[str, xr.DataTree] | None = None,
+    robustness: xr.DataTree | Mapping[str, xr.DataTree] | None = None,
+    forecasts: xr.DataTree | Mapping[str, xr.DataTree] | None = None,
     comparison: xr.DataTree | Sequence[xr.DataTree] = (),
     path: str | os.PathLike[str] | None = None,
     title: str | None = None,
@@ -117,7 +119,7 @@ def report(
     The page loads nothing: figures are inline SVG, its one script is part of it (and the page is
     complete without it: it says what a point is, and marks a patient in all figures). When a fit
     has not converged, every table and figure from it says so. It computes nothing: give it what
-    `popk.diagnose` and `popk.compare` computed.
+    `popk.diagnose`, `popk.robustness`, `popk.evaluate_forecasts` and `popk.compare` computed.
 
     Parameters
     ----------
@@ -127,6 +129,10 @@ def report(
         Advice made from this very fit, any number of them.
     checks
         From `popk.diagnose`; of several fits by their names.
+    robustness
+        From `popk.robustness`, likewise: sensitivity, influence, LOO-PIT.
+    forecasts
+        From `popk.evaluate_forecasts`, likewise.
     comparison
         From `popk.compare` of these fits, one or one for each question.
     path
@@ -150,7 +156,13 @@ def report(
     """
     if path is not None:
         check_place(path)
-    material = Material.of(fit, advice, checks, comparison, question=question)
+    material = Material.of(
+        fit,
+        advice,
+        comparison,
+        {"checks": checks, "robustness": robustness, "forecasts": forecasts},
+        question=question,
+    )
     names = [one.name for one in material.reported]
     usual = f"{names[0]}: population pharmacokinetics"
     if material.several:

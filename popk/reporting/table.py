@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class Table:
     texts: int = 1
     frame: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     unsure: bool = False
+
+    def with_frame(self, frame: pd.DataFrame) -> Table:
+        """The same, with these numbers in full precision."""
+        return replace(self, frame=frame)
 
     def to_frame(self) -> pd.DataFrame:
         """As a data frame: in full precision where there are such numbers, as shown elsewhere."""

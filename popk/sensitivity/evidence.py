@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
@@ -42,6 +43,8 @@ class Evidence:
         Number of chains.
     log_likelihood
         Of each patient (S, n_subjects), random effects integrated out.
+    seed
+        Seed of the integrals.
     """
 
     subjects: tuple[str, ...]
@@ -49,6 +52,7 @@ class Evidence:
     chosen: Ints
     chains: int
     log_likelihood: Floats
+    seed: int
 
     @property
     def log_prior(self) -> Floats:
@@ -68,7 +72,13 @@ class Evidence:
         return total
 
 
-def evidence_of(fit: xr.DataTree, *, draws: int | None, seed: int) -> Evidence:
+def evidence_of(
+    fit: xr.DataTree,
+    *,
+    draws: int | None,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evidence:
     """The marginal likelihoods of a fit's patients, side by side on all cores.
 
     Parameters
@@ -79,6 +89,8 @@ def evidence_of(fit: xr.DataTree, *, draws: int | None, seed: int) -> Evidence:
         So many draws, evenly spaced in each chain; at most 4,000 if None.
     seed
         Seed of the integrals.
+    progress
+        Called with the number of patients done and their total.
 
     Raises
     ------
@@ -101,8 +113,12 @@ def evidence_of(fit: xr.DataTree, *, draws: int | None, seed: int) -> Evidence:
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(cpu_count() or 1) as pool,
     ):
-        found = list(pool.map(one, subjects))
-    return Evidence(tuple(subjects), population, chosen, chains, np.stack(found, axis=1))
+        found = []
+        for column in pool.map(one, subjects):
+            found.append(column)
+            if progress is not None:
+                progress(len(found), len(subjects))
+    return Evidence(tuple(subjects), population, chosen, chains, np.stack(found, axis=1), int(seed))
 
 
 def weights_of(log_ratio: Floats) -> tuple[Floats, float]:

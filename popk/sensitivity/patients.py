@@ -13,14 +13,14 @@ from popk.comparison.smoothing import khat_limit
 from popk.diagnostics import verdict_of
 from popk.errors import SettingError
 from popk.population import check_seed
-from popk.sensitivity.evidence import evidence_of, weights_of
+from popk.sensitivity.evidence import Evidence, evidence_of, weights_of
 from popk.statistics import Fixed
 
-__all__ = ["influence"]
+__all__ = ["STRONG", "influence", "moved"]
 
 type Floats = NDArray[np.float64]
 
-_STRONG = 0.5  # posterior SDs that the mean moves
+STRONG = 0.5  # posterior SDs that the mean moves
 
 
 def influence(
@@ -63,7 +63,11 @@ def influence(
         When a parameter is unknown or fixed, or the fit is no posterior.
     """
     check_seed(seed)
-    found = evidence_of(fit, draws=draws, seed=seed)
+    return moved(fit, evidence_of(fit, draws=draws, seed=seed), parameters)
+
+
+def moved(fit: xr.DataTree, found: Evidence, parameters: list[str] | None = None) -> xr.Dataset:
+    """As `influence`, from evidence of the fit that may serve several times."""
     known = {
         one.name: one.unit
         for one in found.population.model.parameters
@@ -111,7 +115,7 @@ def influence(
         "kind": "popk influence",
         "notes": json.dumps(notes, ensure_ascii=False),
         "converged": int(verdict.converged),
-        "seed": int(seed),
+        "seed": found.seed,
         "popk_version": version("popk"),
         **{n: fit.attrs[n] for n in ("model_name", "model_hash", "data_hash", "units")},
     }
@@ -122,7 +126,7 @@ def _notes(table: xr.Dataset) -> list[str]:
     notes = []
     change = table["mean_change"].values
     for k, name in enumerate(table["parameter"].values.tolist()):
-        strong = np.flatnonzero(np.abs(change[:, k]) > _STRONG)
+        strong = np.flatnonzero(np.abs(change[:, k]) > STRONG)
         strong = strong[np.argsort(-np.abs(change[strong, k]))][:5]
         if len(strong):
             who = ", ".join(

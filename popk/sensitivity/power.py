@@ -24,12 +24,13 @@ from popk.population import FitError, check_seed
 from popk.sensitivity.evidence import Evidence, evidence_of, weights_of
 from popk.statistics import Fixed
 
-__all__ = ["power_scaling"]
+__all__ = ["POWERS", "SENSITIVE", "power_scaling", "scaled"]
 
 type Floats = NDArray[np.float64]
 
+POWERS = (0.8, 1.25)
 _COMPONENTS = ("prior", "likelihood")
-_SENSITIVE = 0.05  # Kallioinen et al.: above it, worth a look
+SENSITIVE = 0.05  # Kallioinen et al.: above it, worth a look
 _LISTED = 8
 
 
@@ -37,7 +38,7 @@ def power_scaling(
     fit: xr.DataTree,
     advice: xr.DataTree | None = None,
     *,
-    powers: Sequence[float] = (0.8, 1.25),
+    powers: Sequence[float] = POWERS,
     draws: int | None = None,
     seed: int = 1,
 ) -> xr.DataTree:
@@ -76,16 +77,26 @@ def power_scaling(
         When the fit is no posterior, or the advice rests on another fit.
     """
     check_seed(seed)
-    asked = np.unique([*np.asarray(list(powers), dtype=float), 1.0])
-    if not (np.isfinite(asked).all() and asked[0] > 0):
-        raise SettingError(f"powers are {list(powers)}; each must be above zero, as 0.8 and 1.25.")
+    asked = _check_powers(powers)
     if advice is not None:
         _check_same(fit, advice)
-    found = evidence_of(fit, draws=draws, seed=seed)
+    return scaled(fit, evidence_of(fit, draws=draws, seed=seed), advice, powers=asked.tolist())
+
+
+def scaled(
+    fit: xr.DataTree,
+    found: Evidence,
+    advice: xr.DataTree | None = None,
+    *,
+    powers: Sequence[float] = POWERS,
+) -> xr.DataTree:
+    """As `power_scaling`, from evidence of the fit that may serve several times."""
+    if advice is not None:
+        _check_same(fit, advice)
     parameters = _parameters(found)
     groups, notes = {"parameters": parameters}, _of_parameters(parameters)
     if advice is not None:
-        groups["intervals"] = _intervals(found, advice, asked)
+        groups["intervals"] = _intervals(found, advice, _check_powers(powers))
         notes += _of_intervals(groups["intervals"])
     tree = xr.DataTree.from_dict(groups)
     verdict = verdict_of(fit)
@@ -95,7 +106,7 @@ def power_scaling(
         "kind": "popk power scaling",
         "notes": json.dumps(notes, ensure_ascii=False),
         "converged": int(verdict.converged),
-        "seed": int(seed),
+        "seed": found.seed,
         "popk_version": version("popk"),
         "research_use": "Computed by popk, which is research software.",
         **{n: fit.attrs[n] for n in ("model_name", "model_hash", "data_hash", "units")},
@@ -106,10 +117,18 @@ def power_scaling(
     return tree
 
 
+def _check_powers(powers: Sequence[float]) -> Floats:
+    """The powers and 1, in ascending order."""
+    asked = np.unique([*np.asarray(list(powers), dtype=float), 1.0])
+    if not (np.isfinite(asked).all() and asked[0] > 0):
+        raise SettingError(f"powers are {list(powers)}; each must be above zero, as 0.8 and 1.25.")
+    return asked
+
+
 def _check_same(fit: xr.DataTree, advice: xr.DataTree) -> None:
     if advice.attrs.get("kind") != "popk advice":
         raise FitError("The advice is not one of popk; give what popk.individualise returned.")
-    if "draw" not in advice["posterior"]:
+    if "posterior" not in advice.children or "draw" not in advice["posterior"].to_dataset():
         raise FitError(
             "The advice does not say which draws of the fit it rests on, as it was made by an "
             "older popk. Make it anew with popk.individualise."
@@ -161,9 +180,9 @@ def _parameters(found: Evidence) -> xr.Dataset:
 
 
 def _diagnosis(prior: float, likelihood: float) -> str:
-    if prior < _SENSITIVE:
-        return "the data decide" if likelihood >= _SENSITIVE else "hangs on neither"
-    if likelihood < _SENSITIVE:
+    if prior < SENSITIVE:
+        return "the data decide" if likelihood >= SENSITIVE else "hangs on neither"
+    if likelihood < SENSITIVE:
         return "the prior decides"
     return "prior and data both matter, and may disagree"
 

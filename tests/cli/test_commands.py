@@ -6,8 +6,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+import xarray as xr
 
 from popk.cli import main
+from popk.monitoring import Finding, to_json
 from popk.storage import load, save
 
 UNITS = "time=d,amount=mg,concentration=mg/L,WT=kg"
@@ -81,9 +83,11 @@ def advised(monkeypatch, trees):
     def individualise(fit, patients, *, target, probability, weeks, seed, progress):
         progress(1, 1)
         asked.update(patients=patients, target=target, probability=probability, weeks=weeks)
-        return trees.advice_tree(trees.cohort(asked.get("patients_found", 2)), fit=fit)
+        advice = trees.advice_tree(trees.cohort(asked.get("patients_found", 2)), fit=fit)
+        asked.get("found", lambda tree: None)(advice)
+        return advice
 
-    monkeypatch.setattr("popk.individual.individualise", individualise)
+    monkeypatch.setattr("popk.monitoring.individualise", individualise)
     return asked
 
 
@@ -362,6 +366,26 @@ def test_individualise_writes_the_table_and_prints_its_first_rows(run, capsys, a
     assert "… and 2 more patients in advice_10.csv" in out
     assert "Patients by longest interval: none" in out
     assert "computation not reliable 1" in out
+
+
+def test_individualise_prints_what_speaks_against_trusting_it(run, capsys, advised):
+    def found(advice):
+        decision = advice["decision"].to_dataset()
+        texts = [to_json([Finding("units", "withheld", "Concentrations in ug/L?", 0.9)]), "[]"]
+        coords = {"findings": texts, "withheld": [1, 0], "widened": [0, 0]}
+        coords = {name: ("subject", value) for name, value in coords.items()}
+        advice["decision"] = xr.DataTree(decision.assign_coords(coords))
+
+    advised["found"] = found
+    assert main(["individualise", str(run), "cohort", "--target", "10", "--weeks", "4:6"]) == 0
+    out = capsys.readouterr().out
+    assert "What speaks against trusting the advice" in out
+    assert "Concentrations in ug/L?" in out
+    assert "withheld 1" in out
+    header, first, second = (run / "advice_10.csv").read_text(encoding="utf-8").splitlines()
+    assert "withheld" in header.split(",")
+    assert "Concentrations in ug/L?" in first
+    assert "Concentrations" not in second
 
 
 def test_individualise_reads_new_patients_in_the_units_of_the_fit(run, data, advised, capsys):

@@ -271,7 +271,11 @@ def test_a_patient_of_the_fit_is_left_out_of_it(fits):
     model = fits.one_compartment(iiv={"CL": LogNormal(0.3, cv=0.1)}, cv=0.1)
     data = fits.dataset(*records(fits, "far", ((28.0, 9.0),)), *fits.history("B"))
     fit = fits.fit_of(model, data, draws=400)
-    found = evaluate_forecasts(fit, draws=800, samples=2000, refit=False)
+    several = [
+        evaluate_forecasts(fit, draws=800, samples=2000, refit=False, seed=seed)
+        for seed in (1, 2, 3)
+    ]
+    found = several[0]
     values = {n: v[:, None] for n, v in PopulationDraws.of(fit).values.items()}
     z = np.linspace(-6.5, 6.5, 1001)
     cl = values["CL"] * np.exp(values["omega_CL"] * z)
@@ -280,7 +284,7 @@ def test_a_patient_of_the_fit_is_left_out_of_it(fits):
     each = logsumexp(density + stats.norm.logpdf(z) + np.log(z[1] - z[0]), axis=1)
     left_out = -logsumexp(-each) + np.log(len(each))
     kept = logsumexp(each) - np.log(len(each))
-    score = float(found["forecasts"]["log_score"][0])
+    score = np.mean([one["forecasts"]["log_score"].values[0] for one in several])
     assert score == pytest.approx(left_out, abs=0.06)
     assert left_out < kept - 0.1
     notes = " ".join(json.loads(found.attrs["notes"]))

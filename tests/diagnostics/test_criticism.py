@@ -54,6 +54,13 @@ def test_a_right_model_with_observations_below_the_limit_is_not_flagged(right):
     np.testing.assert_allclose(right["p_adjusted"], holm(right["p_value"].values))
 
 
+def test_what_is_not_flagged_does_not_read_as_if_it_were(right):
+    assert all(words.startswith("No more than chance: ") for words in right["seen"].values)
+    words = right["seen"].sel(check="two groups of CL").item()
+    assert words.startswith("No more than chance: a cut of the patients' CL into two groups expl")
+    assert words.endswith("is usual of a single group.")
+
+
 def test_a_missing_compartment_is_seen_along_the_time_after_dose(fits, known):
     rng = np.random.default_rng(22)
     cl = 0.2 * np.exp(0.3 * rng.standard_normal((SIZE, 1)))

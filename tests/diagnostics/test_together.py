@@ -20,7 +20,10 @@ def fit(fits):
 def test_each_check_is_what_its_function_gives(fit):
     asked = []
     found = diagnose(fit, seed=3, progress=lambda done, total: asked.append((done, total)))
-    assert set(found.children) == set(CHECKS)
+    # All weigh the same, so that there is no VPC by weight.
+    assert set(found.children) == set(CHECKS) - {"vpc_covariate"}
+    treatment = vpc(fit, clock="TIME", stratify="TAD", prediction_corrected=True, seed=3)
+    assert found["vpc_treatment"].to_dataset().identical(treatment)
     assert found["npde"].to_dataset().identical(npde(fit, seed=3))
     corrected = vpc(fit, prediction_corrected=True, seed=3)
     assert found["pcvpc"].to_dataset().identical(corrected)
@@ -34,6 +37,20 @@ def test_only_what_is_wanted(fit):
     assert set(diagnose(fit, seed=1, only=["shrinkage"]).children) == {"shrinkage"}
     with pytest.raises(SettingError, match="only holds smoke; known are residuals, npde"):
         diagnose(fit, seed=1, only=["smoke"])
+
+
+def test_further_predictive_checks_are_made_where_there_is_something_to_see(fits):
+    records = [r for k, n in enumerate("ABC") for r in fits.history(n, weight=60.0 + 10 * k)]
+    fit = fits.fit_of(fits.one_compartment(covariates=True), fits.dataset(*records))
+    found = diagnose(fit, seed=1, only=["vpc_covariate"])["vpc_covariate"].to_dataset()
+    assert found.attrs["stratify"] == "WT"
+    assert found.sizes["stratum"] == 3
+    single = fits.after_boluses((1.0, 20.0), np.full((4, 2), 30.0), lloq=1.0)
+    checks = diagnose(
+        fits.fit_of(fits.one_compartment(), single), seed=1, only=["vpc_covariate", "vpc_treatment"]
+    )
+    assert not checks.children
+    assert json.loads(checks.attrs["left_out"]) == json.loads(checks.attrs["notes"]) == []
 
 
 def test_what_cannot_be_computed_leaves_a_note(fits):

@@ -147,6 +147,31 @@ def test_strata_of_a_covariate_of_troughs_and_of_levels(uneven, fits):
     assert label == "WT 70 kg"
 
 
+def test_strata_of_thirds_of_a_covariate_and_of_times_after_dose(fits):
+    rows = []
+    for k in range(30):
+        rows += [*fits.history(f"S{k}", weight=50.0 + k), fits.observe(f"S{k}", 98.0, 30.0)]
+        rows[-1] = (*rows[-1][:-1], 50.0 + k)
+    fit = fits.fit_of(fits.one_compartment(), fits.dataset(*rows))
+    table = vpc(fit, stratify="WT", bins=1, replicates=100, seed=1)
+    labels = ["WT ≤ 59.67 kg", "59.67 < WT ≤ 69.33 kg", "WT > 69.33 kg"]
+    assert table["stratum"].values.tolist() == labels
+    assert table["subjects"].values.ravel().tolist() == [10, 10, 10]
+    table = vpc(fit, clock="TIME", stratify="TAD", bins=[0, 200], replicates=100, seed=1)
+    assert table["stratum"].values.tolist() == ["14 d after dose", "28 d after dose"]
+    assert table["count"].values.ravel().tolist() == [30, 60]
+    # Apart they are what each is alone.
+    alone = np.percentile([30.0] * 30, [5, 50, 95])
+    np.testing.assert_allclose(table["observed"].values[0, 0], alone)
+
+
+def test_samples_before_any_dose_are_a_stratum_of_their_own(fits):
+    data = fits.dataset(fits.observe("A", 0.0, 1.0, cens=1), *fits.history("A"))
+    fit = fits.fit_of(fits.one_compartment(), data)
+    table = vpc(fit, clock="TIME", stratify="TAD", bins=1, replicates=100, seed=1)
+    assert table["stratum"].values.tolist() == ["28 d after dose", "before any dose"]
+
+
 def test_percentiles_among_what_is_below_are_below():
     values = np.array([-np.inf, -np.inf, 1.0, 2.0, 4.0])
     np.testing.assert_allclose(percentiles(values), [-np.inf, 1.0, 3.6])
@@ -203,7 +228,7 @@ def test_units_and_provenance(uneven):
         ({"bins": 0}, "bins is 0"),
         ({"bins": [3.0, 1.0]}, "ascending order"),
         ({"bins": "many"}, "ascending order"),
-        ({"stratify": "SEX"}, "stratify is 'SEX'; these data have WT, trough"),
+        ({"stratify": "SEX"}, "stratify is 'SEX'; these data have WT, TAD, trough"),
         ({"replicates": 10}, "10 replicates"),
     ],
 )

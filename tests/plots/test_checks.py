@@ -52,6 +52,28 @@ def points(ax):
     return [line for line in ax.lines if isinstance(line, Points)]
 
 
+def test_several_outputs_have_a_row_each_in_their_units(checks):
+    table = checks["residuals"].to_dataset()
+    outputs = np.where(np.arange(table.sizes["observation"]) % 2, "drug", "effect")
+    table = table.assign_coords(OUTPUT=("observation", outputs))
+    table["DV"].attrs["units"] = '{"effect": "%", "drug": "mg/L"}'
+    axes = plot_goodness_of_fit(table).axes
+    labels = [ax.get_xlabel() for ax in axes]
+    assert labels == [
+        "effect PRED (%)",
+        "effect IPRED (%)",
+        "drug PRED (mg/L)",
+        "drug IPRED (mg/L)",
+    ]
+    assert [axes[k].get_ylabel() for k in (0, 2)] == ["effect DV (%)", "drug DV (mg/L)"]
+    for k, name in enumerate(("effect", "drug")):
+        drawn = np.concatenate([line.get_ydata() for line in points(axes[2 * k])])
+        own = table["DV"].values[outputs == name]
+        np.testing.assert_allclose(np.sort(drawn), np.sort(own[own > 0]))
+    over_time = plot_observations(table).axes
+    assert [ax.get_ylabel() for ax in over_time] == ["effect DV (%)", "drug DV (mg/L)"]
+
+
 def test_observations_stand_over_predictions_blq_apart(checks):
     table = checks["residuals"].to_dataset()
     figure = plot_goodness_of_fit(table)
@@ -131,7 +153,7 @@ def test_khat_is_drawn_where_it_is_known(comparison):
 def test_something_else_is_refused(checks, comparison):
     npde = checks["npde"].to_dataset().assign_attrs(kind="popk vpc")
     for draw in (plot_goodness_of_fit, plot_observations, plot_residuals, plot_npde):
-        with pytest.raises(PlotError, match=r"not the result of popk\.residuals or popk\.npde"):
+        with pytest.raises(PlotError, match=r"not the result of popk\.residuals, popk\.npde or"):
             draw(npde)
     with pytest.raises(PlotError, match="not the group identifiability"):
         plot_learnt(npde)

@@ -21,6 +21,7 @@ def observations():
     cens[:4] = 1
     return {
         "CENS": ("observation", cens),
+        "TIME": ("observation", np.arange(N) * 1.0, {"units": "h"}),
         "TAD": ("observation", RNG.uniform(0, 24, N), {"units": "h"}),
         "ID": ("observation", np.repeat(np.arange(N // 4).astype(str), 4)),
     }
@@ -120,8 +121,31 @@ def test_power_scaling_of_one_patients_intervals():
         plots.plot_interval_sensitivity(tree, subject="B")
 
 
+def test_intervals_that_become_shorter_and_longer_are_counted():
+    longest = np.full((2, 3, 4), 6.0)
+    longest[0, 0] = [4.0, np.nan, 8.0, 6.0]
+    intervals = xr.Dataset(
+        {"longest": (("component", "power", "subject"), longest)},
+        coords={"component": ["prior", "likelihood"], "power": [0.8, 1.0, 1.25]},
+    )
+    tree = xr.DataTree.from_dict({"intervals": intervals})
+    tree.attrs = {"kind": "popk power scaling", "converged": 1}
+    (ax,) = plots.plot_interval_shifts(tree).axes
+    widths = [[bar.get_width() for bar in kind] for kind in ax.containers]
+    assert widths == [[2, 0, 0, 0], [1, 4, 4, 4], [1, 0, 0, 0]]
+    assert ax.get_yticklabels()[0].get_text() == "prior, power 0.8"
+    hatches = {kind.get_label(): kind[0].get_hatch() for kind in ax.containers}
+    assert hatches == {"shorter": "///", "the same": None, "longer": "..."}
+    del tree["intervals"]
+    with pytest.raises(plots.PlotError, match="No advice was given"):
+        plots.plot_interval_shifts(tree)
+
+
 def test_left_out_ranks_against_the_uniform_distribution():
-    data = {"pit": ("observation", (np.arange(N) + 0.5) / N)}
+    data = {
+        "pit": ("observation", (np.arange(N) + 0.5) / N),
+        "DV": ("observation", np.ones(N), {"units": "mg/L"}),
+    }
     figure = plots.plot_loo_pit(table("loo pit", data, observations()))
     curve = next(line for line in figure.axes[1].lines if line.get_label() == "LOO-PIT")
     assert np.abs(curve.get_ydata()).max() < 1 / N

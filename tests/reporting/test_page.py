@@ -124,7 +124,7 @@ def test_every_table_and_figure_of_a_fit_not_converged_is_marked(doubtful):
     assert [caption.split(".")[0] for caption in unmarked] == [
         "Dataset", "Observations over the time since the last dose"
     ]  # fmt: skip
-    assert len(captions) == 26
+    assert len(captions) == 28
 
 
 def test_what_a_user_wrote_is_text(doubtful, whole):

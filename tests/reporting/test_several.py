@@ -35,8 +35,8 @@ def test_question_answer_and_every_model_are_there(page, several):
     assert page.title == "weighed and alike: population models compared"
     by_anchor = {section.anchor: section for section in page.sections}
     assert list(by_anchor) == [
-        "verdict", "question", "data", "model", "parameters", "checks", "comparison", "limits",
-        "provenance",
+        "verdict", "question", "data", "model", "parameters", "checks", "comparison", "forecasts",
+        "robustness", "limits", "provenance",
     ]  # fmt: skip
     words = [part.text for part in by_anchor["question"].parts]
     assert words == [comparison.attrs["question"], f"Answer: {comparison.attrs['words']}"]

@@ -15,9 +15,11 @@ from popk.reporting.sections.checked import checks_section
 from popk.reporting.sections.compared import comparison_section
 from popk.reporting.sections.described import data_section, model_section
 from popk.reporting.sections.estimated import parameter_section
+from popk.reporting.sections.foreseen import forecast_section
 from popk.reporting.sections.limits import limits_section
 from popk.reporting.sections.opening import question_section, verdict_section
 from popk.reporting.sections.origin import provenance_section
+from popk.reporting.sections.robust import robustness_section
 
 __all__ = ["SECTIONS", "sections_of"]
 
@@ -31,6 +33,8 @@ SECTIONS: tuple[Callable[[Material], Found], ...] = (
     parameter_section,
     checks_section,
     comparison_section,
+    forecast_section,
+    robustness_section,
     limits_section,
     advice_sections,
     provenance_section,

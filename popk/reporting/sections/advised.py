@@ -8,6 +8,7 @@ import xarray as xr
 
 from popk import plots
 from popk.reporting.figures import picture
+from popk.reporting.findings import findings_table
 from popk.reporting.intervals import interval_table, question
 from popk.reporting.material import Material
 from popk.reporting.parts import Heading, Paragraph, Part, Section, marked
@@ -67,7 +68,10 @@ def _advice(trees: Sequence[xr.DataTree], at: int, headings: Sequence[str]) -> S
         f"All {len(subjects)} patients. Left: how many have which longest interval with "
         f"{question(tree)}. Right: each patient's median predicted trough, and their median.",
     )
-    parts: list[Part] = [overview, interval_table(tree), Heading("Each patient")]
+    found = findings_table(tree)
+    parts: list[Part] = [overview, interval_table(tree), *([found] if found else [])]
+    parts += [Paragraph(said)] if (said := str(tree.attrs.get("together", ""))) else []
+    parts += [Heading("Each patient")]
     parts += [Paragraph(left_out)] if left_out else []
     parts += [
         picture(

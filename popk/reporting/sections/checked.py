@@ -14,6 +14,7 @@ from popk.reporting.figures import picture
 from popk.reporting.material import Material, Reported
 from popk.reporting.parts import Heading, Listing, Paragraph, Part, Section, marked
 from popk.reporting.sections.criticised import criticism, random_effects
+from popk.reporting.sections.robust import LOO_PIT_MISSING, left_out_ranks
 from popk.reporting.table import MISSING, Cell, Table, number
 
 __all__ = ["checks_section"]
@@ -43,11 +44,15 @@ def _checks(one: Reported) -> Iterator[Part]:
         if notes := json.loads(one.checks.attrs["notes"]):
             yield Listing(tuple(notes))
         for name, write in (
-            ("residuals", _residuals), ("npde", _npde), ("vpc", _vpc), ("pcvpc", _pcvpc),
-            ("shrinkage", _shrinkage), ("criticism", criticism), ("random_effects", random_effects),
+            ("residuals", _residuals), ("npde", _npde), ("loo_pit", left_out_ranks),
+            ("vpc", _vpc), ("pcvpc", _pcvpc), ("vpc_covariate", _vpc_covariate),
+            ("vpc_treatment", _vpc_treatment), ("shrinkage", _shrinkage), ("criticism", criticism),
+            ("random_effects", random_effects),
         ):  # fmt: skip
             if (table := one.check(name)) is not None:
                 yield from write(one, table)
+            elif name == "loo_pit":
+                yield Paragraph(LOO_PIT_MISSING, note=True)
     yield picture(
         plots.plot_individual_fits(one.fit),
         f"{one.anchor}individual",
@@ -86,7 +91,8 @@ def _residuals(one: Reported, table: xr.Dataset) -> Iterator[Part]:
         f"{one.anchor}goodness-of-fit",
         "Goodness of fit. DV against PRED (mean over new patients) and against IPRED (posterior "
         "mean of the patient's own concentration), with identity (dashed) and the trend of the "
-        "mean of what was quantified (solid), which should follow it.",
+        "mean of what was quantified (solid), which should follow it. Several outputs have a row "
+        "each.",
         alt=f"{table.sizes['observation']} observations against the population and the individual "
         "predictions, with the line of identity and a smooth trend.",
     )
@@ -141,6 +147,23 @@ def _pcvpc(one: Reported, table: xr.Dataset) -> Iterator[Part]:
         "Prediction-corrected visual predictive check: as above, observations and simulations "
         "scaled alike by the median prediction of their bin, so that doses and covariates that "
         "differ do not blur it.",
+    )  # fmt: skip
+
+
+def _vpc_covariate(one: Reported, table: xr.Dataset) -> Iterator[Part]:
+    by = str(table.attrs["stratify"])
+    yield from _predictive(
+        one, table, "vpc-covariate",
+        f"Prediction-corrected visual predictive check by {by}: what the model says of {by} holds "
+        "where the lines keep to their boxes in every panel.",
+    )  # fmt: skip
+
+
+def _vpc_treatment(one: Reported, table: xr.Dataset) -> Iterator[Part]:
+    yield from _predictive(
+        one, table, "vpc-treatment",
+        "Prediction-corrected visual predictive check over time in treatment, by time after dose: "
+        "a drift shows what changes with time or treatment.",
     )  # fmt: skip
 
 

@@ -30,9 +30,14 @@ def provenance_section(material: Material) -> Section:
 def _computed(material: Material) -> list[tuple[str, str]]:
     found = []
     for one in material.reported:
-        if one.checks is not None:
-            of = f" of {one.name}" if material.several else ""
-            found.append((f"Diagnostics{of}", f"seed {one.checks.attrs['seed']}"))
+        of = f" of {one.name}" if material.several else ""
+        for what, own in (
+            ("Diagnostics", one.checks),
+            ("Sensitivity, influence, LOO-PIT", one.robustness),
+            ("Forecasts", one.forecasts),
+        ):
+            if own is not None:
+                found.append((f"{what}{of}", f"seed {own.attrs['seed']}"))
     for tree in material.comparisons:
         hashes = json.loads(tree.attrs["model_hashes"])
         models = ", ".join(f"{name} {value[:12]}" for name, value in hashes.items())

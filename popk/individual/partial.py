@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset
 from popk.design import design_of
-from popk.individual import Patient, patients_of
+from popk.individual.patient import Patient, patients_of
 from popk.population import PopulationDraws
 from popk.statistics import Observed
 from popk.structure import Events, Solver
