@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from popk.cli.fitted import fit_file
+from popk.cli.fitted import fit_of, trough_of
 from popk.cli.options import CommandError, Reading, parse_columns, parse_missing, parse_weeks
 from popk.cli.output import open_console, print_plain, track
 
@@ -70,29 +69,24 @@ def batch(  # noqa: PLR0913
     scheduler
         Address of a Dask scheduler whose workers compute instead: tcp://host:8786
     """
-    from popk.storage import load
-
     candidates = parse_weeks(weeks)
-    if not target > 0:
-        raise CommandError(f"--target is {target:g}; a trough target is above zero.")
     if not 0 < probability < 1:
         raise CommandError(f"--probability is {probability:g}; it lies between 0 and 1, as 0.9.")
     reading = reading or Reading()
     if reading.units is not None:
         raise CommandError("popk batch reads the table in the units of the fit: leave --units out.")
-    fitted = load(fit_file(run))
+    fitted = fit_of(run)
+    goal = trough_of(fitted, target)
 
     from popk.batch import individualise_table
     from popk.batch.folder import ADVICE
-    from popk.individual import Trough
 
     console = open_console()
     try:
         with track(console, "patients") as progress:
             found = individualise_table(
                 fitted, patients, out,
-                target=Trough(target, json.loads(fitted.attrs["units"])["concentration"]),
-                probability=probability, weeks=candidates, seed=seed, checks=checks,
+                target=goal, probability=probability, weeks=candidates, seed=seed, checks=checks,
                 sustained=sustained, columns=parse_columns(reading), log_dv=reading.log_dv,
                 carry=reading.carry, missing=parse_missing(reading),
                 form="csv" if csv else "parquet", chunk=chunk, cores=cores, scheduler=scheduler,

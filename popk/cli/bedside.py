@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from popk.cli.fitted import fit_file
-from popk.cli.options import CommandError, Reading, parse_weeks, read
+from popk.cli.fitted import fit_of, patients_for, trough_of
+from popk.cli.options import CommandError, Reading, parse_weeks
 from popk.cli.output import open_console, print_plain
 
 if TYPE_CHECKING:
@@ -67,18 +66,20 @@ def sheet(  # noqa: PLR0913
         raise CommandError(f"--out is {out}; expected a file ending in .html.")
     if weekdays and last_dose is None:
         raise CommandError("--weekdays was given without --last-dose: days have no dates then.")
-    from popk.storage import check_place, load
+    from popk.storage import check_place
 
     place, candidates = check_place(out), parse_weeks(weeks)
-    fit = load(fit_file(run))
+    fit = fit_of(run)
     people = _people(fit, patients, subject, reading)
 
-    from popk.individual import Trough
     from popk.monitoring import individualise
     from popk.reporting import sheet as compose
 
-    goal = Trough(target, json.loads(fit.attrs["units"])["concentration"])
-    asked: dict[str, Any] = {"target": goal, "probability": probability, "seed": seed}
+    asked: dict[str, Any] = {
+        "target": trough_of(fit, target),
+        "probability": probability,
+        "seed": seed,
+    }
     advice = individualise(fit, people, weeks=candidates, **asked)
     visits = None
     if weekdays:
@@ -100,13 +101,10 @@ def sheet(  # noqa: PLR0913
 
 def _people(fit: xr.DataTree, patients: str, subject: str, reading: Reading | None) -> Any:
     """The patient alone; all others would be advised for nothing."""
-    if patients == "cohort":
-        held = [str(name) for name in fit["posterior"].to_dataset()["subject"].values]
-    else:
-        units, carry = json.loads(fit.attrs["units"]), fit["data"].attrs.get("carry")
-        dataset = read(patients, reading or Reading(), units, carry=carry)
-        held = [str(name) for name in dataset.subjects]
+    dataset = patients_for(fit, patients, reading)
+    names = fit["posterior"].to_dataset()["subject"].values if dataset is None else dataset.subjects
+    held = [str(name) for name in names]
     if subject not in held:
         some = ", ".join(held[:10]) + (f" and {len(held) - 10} more" if len(held) > 10 else "")
         raise CommandError(f"--id is {subject}, of whom there are no data; there are {some}.")
-    return [subject] if patients == "cohort" else dataset.select([subject])
+    return [subject] if dataset is None else dataset.select([subject])

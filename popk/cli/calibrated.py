@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from popk.cli.fitted import fit_file
+from popk.cli.fitted import fit_of
 from popk.cli.models import find_model
 from popk.cli.options import CommandError, Reading, Sampling, read
 from popk.cli.output import open_console, print_plain, print_table, track
@@ -79,11 +79,10 @@ def sbc(  # noqa: PLR0913
 
     # Slow to import, and not needed to refuse what was given above.
     from popk.calibration import sbc as calibrated
-    from popk.storage import load
 
     what: dict[str, Any] = {}
     if from_ is not None:
-        what["fit"] = load(fit_file(from_))
+        what["fit"] = fit_of(from_)
     else:
         what["model"] = find_model(given[0])
         reading = reading or Reading()

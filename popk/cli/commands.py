@@ -5,7 +5,6 @@ Whatever is slow to import is imported inside the command that needs it.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,14 @@ from popk.cli.calibrated import sbc
 from popk.cli.compared import compare
 from popk.cli.conversion import import_nonmem
 from popk.cli.decided import decide
-from popk.cli.fitted import finish, fit_file, refuse_used, resume
+from popk.cli.fitted import (
+    finish,
+    fit_of,
+    patients_for,
+    refuse_used,
+    resume,
+    trough_of,
+)
 from popk.cli.foreseen import forecast
 from popk.cli.models import find_model, list_models
 from popk.cli.options import CommandError, Reading, Sampling, parse_weeks, read
@@ -261,22 +267,14 @@ def individualise(
     seed
         Seed of the random numbers
     """
-    from popk.storage import load, save, write_atomically
+    from popk.storage import save, write_atomically
 
     candidates = parse_weeks(weeks)
-    if not target > 0:
-        raise CommandError(f"--target is {target:g}; a trough target is above zero.")
     if not 0 < probability < 1:
         raise CommandError(f"--probability is {probability:g}; it lies between 0 and 1, as 0.9.")
-    fitted = load(fit_file(run))
-    units = json.loads(fitted.attrs["units"])
-    # The patients' covariates hold between records as the fit's do, unless --carry says otherwise.
-    carry = fitted["data"].attrs.get("carry")
-    people = (
-        None if patients == "cohort" else read(patients, reading or Reading(), units, carry=carry)
-    )
+    fitted = fit_of(run)
+    goal, people = trough_of(fitted, target), patients_for(fitted, patients, reading)
 
-    from popk.individual import Trough
     from popk.monitoring import individualise as advise
     from popk.reporting import findings_table, interval_frame, interval_table
 
@@ -285,7 +283,7 @@ def individualise(
         advice = advise(
             fitted,
             people,
-            target=Trough(target, units["concentration"]),
+            target=goal,
             probability=probability,
             weeks=candidates,
             seed=seed,

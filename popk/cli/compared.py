@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from popk.cli.fitted import fit_file
+from popk.cli.fitted import fit_of
 from popk.cli.options import CommandError
 from popk.cli.output import open_console, print_plain, print_table, track
 from popk.cli.reported import Paper, computed_for, write_page
@@ -49,11 +49,11 @@ def compare(
     """
     _check_out(out, paper)
     names = _names(runs)
-    from popk.storage import check_place, load
+    from popk.storage import check_place
 
     if out is not None:
         check_place(out)
-    fits = {name: load(fit_file(run)) for name, run in zip(names, runs, strict=True)}
+    fits = {name: fit_of(run) for name, run in zip(names, runs, strict=True)}
 
     from popk.comparison import compare as compared
     from popk.reporting import comparison_table

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from popk.cli.fitted import fit_file
-from popk.cli.options import CommandError, Reading, parse_weeks, read
+from popk.cli.fitted import fit_of, patients_for, trough_of
+from popk.cli.options import CommandError, Reading, parse_weeks
 from popk.cli.output import open_console, print_plain, print_table
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from popk.dataset import Dataset
-    from popk.individual import Trough
 
 __all__ = ["decide"]
 
@@ -50,8 +48,8 @@ def visit(  # noqa: PLR0913
 ) -> None:
     """List every feasible visit with its probability, and the longest that holds the target.
 
-    Example: popk decide visit RUN patients.csv --target 10 --weekdays Mon,Thu --longest 8
-    --step 1 --last-dose 2026-05-04
+    Example: popk decide visit RUN patients.csv --target 10 --weekdays Mon,Thu --shortest 4
+    --longest 8 --step 1 --last-dose 2026-05-04
 
     Parameters
     ----------
@@ -66,7 +64,7 @@ def visit(  # noqa: PLR0913
     weeks
         Candidate intervals: 4:8 (both ends included) or 4,5,6; 4:8 where no days are given
     weekdays
-        Weekdays on which the site infuses: Mon,Thu (with --longest)
+        Weekdays on which the site infuses: Mon,Thu (with --shortest and --longest)
     calendar
         Dates on which it does: 2026-05-28,2026-06-11
     last_dose
@@ -92,7 +90,7 @@ def visit(  # noqa: PLR0913
     visits = Visits(candidates, **days, shortest=shortest, longest=longest, step=step)
     fit, people = _given(run, patients, reading)
     found = interval_for_trough(
-        fit, people, target=_trough(fit, target), visits=visits, probability=probability,
+        fit, people, target=trough_of(fit, target), visits=visits, probability=probability,
         last_dose=_dates(last_dose), noise=assay, seed=seed,
     )  # fmt: skip
     _show(found, fit, out)
@@ -144,9 +142,9 @@ def plan(  # noqa: PLR0913
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise CommandError(f"--figure is {figure}; expected a file ending in .png, .svg or .pdf.")
     fit, people = _given(run, patients, reading)
-    stop = None if stop_below is None else _trough(fit, stop_below)
+    stop = None if stop_below is None else trough_of(fit, stop_below)
     way = Plan(intervals, stop_below=stop, back_to=back_to)
-    found = transition_plan(fit, people, plan=way, target=_trough(fit, target), seed=seed)
+    found = transition_plan(fit, people, plan=way, target=trough_of(fit, target), seed=seed)
     _show(found, fit, out)
     if figure is not None:
         from popk.plots import plot_plan
@@ -193,7 +191,7 @@ def slip(  # noqa: PLR0913
 
     fit, people = _given(run, patients, reading)
     found = slipped_visit(
-        fit, people, target=_trough(fit, target), week=week, days=days, probability=probability,
+        fit, people, target=trough_of(fit, target), week=week, days=days, probability=probability,
         seed=seed,
     )  # fmt: skip
     _show(found, fit, out)
@@ -250,27 +248,15 @@ def sample(  # noqa: PLR0913
     utility = None if infusion is None else Utility(infusion=infusion)
     fit, people = _given(run, patients, reading)
     found = next_trough(
-        fit, people, target=_trough(fit, target), visits=Visits(parse_weeks(weeks)), days=sampled,
+        fit, people, target=trough_of(fit, target), visits=Visits(parse_weeks(weeks)), days=sampled,
         next_dose=next_dose, utility=utility, probability=probability, seed=seed,
     )  # fmt: skip
     _show(found, fit, out)
 
 
 def _given(run: Path, patients: str, reading: Reading | None) -> tuple[xr.DataTree, Dataset | None]:
-    """The fit of a run, and the patients asked about (None: its own)."""
-    from popk.storage import load
-
-    fit = load(fit_file(run))
-    if patients == "cohort":
-        return fit, None
-    units, carry = json.loads(fit.attrs["units"]), fit["data"].attrs.get("carry")
-    return fit, read(patients, reading or Reading(), units, carry=carry)
-
-
-def _trough(fit: xr.DataTree, target: float) -> Trough:
-    from popk.individual import Trough
-
-    return Trough(target, json.loads(fit.attrs["units"])["concentration"])
+    fit = fit_of(run)
+    return fit, patients_for(fit, patients, reading)
 
 
 def _dates(text: str | None) -> Any:

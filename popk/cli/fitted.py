@@ -6,14 +6,27 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from popk.cli.options import CommandError
+from popk.cli.options import CommandError, Reading, read
 from popk.cli.output import open_console, print_plain, print_table, print_verdict
 
 if TYPE_CHECKING:
     import xarray as xr
     from rich.console import Console
 
-__all__ = ["FIT", "finish", "fit_file", "refuse_used", "resume", "write_manifest"]
+    from popk.dataset import Dataset
+    from popk.individual import Trough
+
+__all__ = [
+    "FIT",
+    "finish",
+    "fit_file",
+    "fit_of",
+    "patients_for",
+    "refuse_used",
+    "resume",
+    "trough_of",
+    "write_manifest",
+]
 
 FIT = "fit.nc"
 """The fit's file in a run's folder."""
@@ -26,6 +39,33 @@ def fit_file(run: Path) -> Path:
     if not path.is_file():
         raise CommandError(f"{run} holds no fit ({FIT}). Make one with popk fit … --out {run}.")
     return path
+
+
+def fit_of(run: Path) -> xr.DataTree:
+    """The fit that a run's folder holds."""
+    from popk.storage import load
+
+    return load(fit_file(run))
+
+
+def patients_for(fit: xr.DataTree, patients: str, reading: Reading | None) -> Dataset | None:
+    """The patients of a file, read in the fit's units; None for the word cohort, the fit's own.
+
+    Their covariates hold between records as the fit's do, unless --carry says otherwise.
+    """
+    if patients == "cohort":
+        return None
+    units, carry = json.loads(fit.attrs["units"]), fit["data"].attrs.get("carry")
+    return read(patients, reading or Reading(), units, carry=carry)
+
+
+def trough_of(fit: xr.DataTree, target: float) -> Trough:
+    """A trough target in the fit's unit."""
+    from popk.individual import Trough
+
+    if not target > 0:
+        raise CommandError(f"--target is {target:g}; a trough target is above zero.")
+    return Trough(target, json.loads(fit.attrs["units"])["concentration"])
 
 
 def resume(run: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from popk.cli.fitted import fit_file
-from popk.cli.options import CommandError, Reading, parse_weeks, read
+from popk.cli.fitted import fit_of, patients_for, trough_of
+from popk.cli.options import CommandError, Reading, parse_weeks
 from popk.cli.output import open_console, print_plain, print_table, track
 
 if TYPE_CHECKING:
@@ -61,21 +61,18 @@ def forecast(  # noqa: PLR0913
     if out is not None and out.suffix != ".csv":
         raise CommandError(f"--out is {out}; expected a file ending in .csv.")
     candidates = parse_weeks(weeks)
-    from popk.storage import check_place, load
+    from popk.storage import check_place
 
     if out is not None:
         check_place(out)
-    fitted = load(fit_file(run))
-    units = json.loads(fitted.attrs["units"])
-    carry = fitted["data"].attrs.get("carry")
-    people = None if data is None else read(data, reading or Reading(), units, carry=carry)
+    fitted = fit_of(run)
+    people = None if data is None else patients_for(fitted, data, reading)
+    wanted = None if target is None else trough_of(fitted, target)
 
     from popk.comparison import evaluate_forecasts
-    from popk.individual import Trough
     from popk.reporting import decision_table, forecast_table
 
     console = open_console()
-    wanted = None if target is None else Trough(target, units["concentration"])
     with track(console, "patients") as progress:
         found = evaluate_forecasts(
             fitted, people, target=wanted, probability=probability, weeks=candidates, most=most,

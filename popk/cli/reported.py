@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from popk.cli.fitted import fit_file
+from popk.cli.fitted import fit_of
 from popk.cli.output import open_console, print_plain, track
 from popk.cli.robust import advice_of, looked
 
@@ -94,10 +94,10 @@ def report(
     seed
         Seed of the random numbers of the checks
     """
-    from popk.storage import check_place, load
+    from popk.storage import check_place
 
     paper = paper or Paper()
-    fitted = load(fit_file(run))
+    fitted = fit_of(run)
     place = check_place(out or run / _REPORT)
     trees = advice_of(run, fitted)
 

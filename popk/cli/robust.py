@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from popk.cli.fitted import FIT, fit_file
+from popk.cli.fitted import FIT, fit_of
 from popk.cli.options import CommandError
 from popk.cli.output import open_console, print_plain, print_table, track
 
@@ -48,11 +48,11 @@ def robustness(
     """
     if out is not None and out.suffix not in {".csv", ".json"}:
         raise CommandError(f"--out is {out}; expected a file ending in .csv or .json.")
-    from popk.storage import check_place, load
+    from popk.storage import check_place
 
     if out is not None:
         check_place(out)
-    fitted = load(fit_file(run))
+    fitted = fit_of(run)
     advice = advice_of(run, fitted)
 
     from popk.reporting import (

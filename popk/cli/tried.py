@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from popk.cli.fitted import fit_file
+from popk.cli.fitted import fit_of
 from popk.cli.models import find_model
 from popk.cli.options import CommandError, parse_weeks
 from popk.cli.output import open_console, print_plain, print_table, track
@@ -180,9 +180,8 @@ def _known(model: str | None, run: Path | None) -> tuple[Any, PopModel]:
         found = find_model(model or "")
         return found, found
     from popk.fitted import model_of
-    from popk.storage import load
 
-    fit = load(fit_file(run))
+    fit = fit_of(run)
     return fit, model_of(fit)
 
 

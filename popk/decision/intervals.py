@@ -17,6 +17,7 @@ from popk.decision.results import (
     asked,
     bands,
     basis_of,
+    in_days,
     in_percent,
     names_of,
     padded,
@@ -214,6 +215,6 @@ def _words(
     fine = [f"{week:.3g}" for week in weeks[stated >= probability]]
     return (
         f"Up to {longest:.3g} weeks{day}: P(trough >= {target.words}) is {in_percent(stated[at])}, "
-        f"{row.values['under'][at]:.2g} days under it expected, {basis}. Acceptable at "
+        f"{in_days(row.values['under'][at])} under it expected, {basis}. Acceptable at "
         f"{100 * probability:g} %: {', '.join(fine)} weeks."
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset
 from popk.decision.measures import band, share, time_under
-from popk.decision.results import about_patients, answer, basis_of, in_percent, names_of
+from popk.decision.results import about_patients, answer, basis_of, in_days, in_percent, names_of
 from popk.decision.scenarios import Future, concentrations_under, reading_times
 from popk.decision.standing import Patients, Standing, standings_of
 from popk.errors import SettingError
@@ -276,7 +276,7 @@ def _words(standing: Standing, row: list[dict[str, Any]], target: Trough) -> str
         f"Every trough of the plan is >= {target.words} with probability "
         f"{in_percent(blind['plan_probability'])} without samples, "
         f"{in_percent(seen['plan_probability'])} with a sample at each visit; "
-        f"{blind['plan_under']:.2g} and {seen['plan_under']:.2g} days under it expected; the plan "
-        f"is completed with probability {in_percent(seen['completed'])} when sampled; "
+        f"{in_days(blind['plan_under'])} and {in_days(seen['plan_under'])} under it expected; the "
+        f"plan is completed with probability {in_percent(seen['completed'])} when sampled; "
         f"{basis_of(standing)}."
     )

@@ -27,6 +27,7 @@ __all__ = [
     "bands",
     "basis_of",
     "decision_frame",
+    "in_days",
     "in_percent",
     "names_of",
     "padded",
@@ -166,6 +167,13 @@ def in_percent(probability: float) -> str:
     if probability < 0.01:
         return "below 1 %"
     return "above 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
+def in_days(days: float) -> str:
+    """Expected days, as finely as draws tell them."""
+    if days < 0.1:
+        return "less than 0.1 days"
+    return f"{days:.1f} days" if days < 10 else f"{days:.0f} days"
 
 
 def basis_of(standing: Standing) -> str:

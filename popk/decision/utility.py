@@ -18,6 +18,7 @@ from popk.decision.results import (
     about_patients,
     answer,
     basis_of,
+    in_days,
     in_percent,
     names_of,
     padded,
@@ -335,7 +336,7 @@ def _words(standing: Standing, one: _Judged, worth: Floats) -> str:
     a_year = _DAYS_PER_YEAR / one.days[at]
     return (
         f"Best under this utility: {one.feasible.weeks[at]:.3g} weeks "
-        f"({one.under[at] * a_year:.2g} days under the target and {a_year:.3g} infusions in a "
+        f"({in_days(one.under[at] * a_year)} under the target and {a_year:.3g} infusions in a "
         f"year expected; the trough holds with probability {in_percent(one.probability[at])}), "
         f"{basis_of(standing)}."
     )

@@ -37,8 +37,8 @@ class Feasible(NamedTuple):
 class Visits:
     """Feasible visits: intervals in weeks, or days of a site, within limits.
 
-    Give ``weeks``; or ``weekdays`` (with ``longest``), a ``calendar``, or both, with which the
-    date of each patient's last dose must be known (``last_dose`` of the questions).
+    Give ``weeks``; or ``weekdays`` (with ``shortest`` and ``longest``), a ``calendar``, or both,
+    with which the date of each patient's last dose must be known (``last_dose`` of the questions).
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Visits:
             raise SettingError(
                 f"{self!r} leaves open when a patient may come: give weeks, as "
                 "Visits(range(4, 9)), or else the days of the site, as "
-                'Visits(weekdays=("Mon", "Thu"), longest=8) or Visits(calendar=[...]).'
+                'Visits(weekdays=("Mon", "Thu"), shortest=4, longest=8) or Visits(calendar=[...]).'
             )
         if any(not (math.isfinite(week) and week > 0) for week in self.weeks):
             raise SettingError(f"The candidate weeks are {self.weeks}; each must be above zero.")
@@ -108,8 +108,11 @@ class Visits:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise SettingError(f"{name} is {value!r}; give weeks, zero or more.")
-        if self.weekdays and not self.calendar and self.longest is None:
-            raise SettingError("With weekdays alone give the longest interval too, as longest=8.")
+        if self.weekdays and not self.calendar and None in (self.shortest, self.longest):
+            raise SettingError(
+                "With weekdays alone give the shortest and the longest interval too, as shortest=4 "
+                "and longest=8."
+            )
         if None not in (low := (self.shortest, self.longest)) and low[0] > low[1]:  # type: ignore[operator]
             raise SettingError(
                 f"The shortest interval is {self.shortest:g} weeks and the longest "

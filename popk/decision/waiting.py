@@ -117,12 +117,12 @@ def _late(
     elif held == len(late):
         words = (
             f"On the planned day, week {planned:.3g}, {on_time}; it is still {asked_for} or more "
-            f"{late[-1]:g} days late"
+            f"{_days(late[-1])} late"
         )
     else:
         words = (
             f"On the planned day, week {planned:.3g}, {on_time}; it is still {asked_for} or more "
-            f"until day {until:g} of the delay, {in_percent(float(stated[held]))} on day {held}"
+            f"{_days(until)} late, and {in_percent(float(stated[held]))} {_days(late[held])} late"
         )
     return {
         "probability": stated,
@@ -132,6 +132,10 @@ def _late(
         "holds_until": until,
         "words": words if not standing.reliable else f"{words}; {basis_of(standing)}.",
     }
+
+
+def _days(count: float) -> str:
+    return f"{count:g} day{'s' if count != 1 else ''}"
 
 
 def time_until(

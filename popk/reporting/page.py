@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,13 +17,13 @@ import xarray as xr
 from markupsafe import Markup
 
 from popk import plots
+from popk.reporting.document import Document
 from popk.reporting.files import write_figures, write_tables
 from popk.reporting.material import Material, ReportError
 from popk.reporting.parts import Section, pictures_of, tables_of
-from popk.reporting.printing import print_pdf
 from popk.reporting.rendering import table_html
 from popk.reporting.sections import sections_of
-from popk.storage import check_place, write_atomically
+from popk.storage import check_place
 
 __all__ = ["Page", "ReportError", "report"]
 
@@ -32,11 +31,10 @@ _STATEMENT = (
     "popk is research software. It is not a medical device and gives no treatment advice: its "
     "numbers inform a clinician's decision and do not replace it."
 )
-_HEIGHT = "85vh"  # of the page in a notebook
 
 
 @dataclass(frozen=True, eq=False)
-class Page:
+class Page(Document):
     """A report: it shows itself in a notebook, and writes itself as HTML, PDF, CSV and SVG.
 
     Parameters
@@ -60,38 +58,6 @@ class Page:
     def html(self) -> str:
         """The page as one HTML document that loads nothing."""
         return _rendered(self)
-
-    def _repr_html_(self) -> str:
-        # A document of its own: the notebook's style does not reach it, nor the other way round.
-        return (
-            f'<iframe srcdoc="{escape(self.html, quote=True)}" title="{escape(self.title)}" '
-            f'style="width:100%;height:{_HEIGHT};border:1px solid #dfe4e8;background:#fff">'
-            "</iframe>"
-        )
-
-    def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page; its folder must exist, and the file appears whole or not at all.
-
-        Raises
-        ------
-        StorageError
-            When the folder of `path` does not exist, or `path` is a folder.
-        """
-        return write_atomically(
-            check_place(path), lambda file: file.write_text(self.html, encoding="utf-8")
-        )
-
-    def write_pdf(self, path: str | os.PathLike[str]) -> Path:
-        """Print the page to a PDF by an installed Chromium, Chrome or Edge, offline.
-
-        Raises
-        ------
-        ReportError
-            When there is no such browser, or it does not print.
-        StorageError
-            When the folder of `path` does not exist, or `path` is a folder.
-        """
-        return print_pdf(self.html, check_place(path))
 
     def write_tables(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write every table as CSV, in full precision where there is such; the folder is made."""

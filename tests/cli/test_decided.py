@@ -52,7 +52,10 @@ def test_a_plan_is_drawn(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["visit", "--weekdays", "Mon", "--longest", "8"], "last dose of ID A is not given"),
+        (
+            ["visit", "--weekdays", "Mon", "--shortest", "4", "--longest", "8"],
+            "last dose of ID A is not given",
+        ),
         (["plan", "--weeks", "four"], "--weeks is 'four'"),
         (["slip", "--days", "0"], "days is 0"),
         (["sample", "--days", "60"], "too late"),

@@ -47,7 +47,7 @@ def test_without_a_file_those_of_the_fit_are_left_out(run, capsys):
     ("words", "said"),
     [
         (["--out", "scores.txt"], "expected a file ending in .csv"),
-        (["--target", "-1"], "The target trough is -1"),
+        (["--target", "-1"], "--target is -1; a trough target is above zero"),
         (["--weeks", "8:4"], "--weeks is '8:4'"),
     ],
 )

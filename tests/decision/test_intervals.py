@@ -128,7 +128,7 @@ def test_a_slip_is_the_longer_interval(fit, advice, ten, draws):
     np.testing.assert_allclose(own["probability"], expected)
     held = np.logical_and.accumulate(expected >= 0.9).sum()
     assert own["holds_until"].item() == held - 1
-    assert f"until day {held - 1}" in own["words"].item()
+    assert f"90 % or more {held - 1} day" in own["words"].item()
     with pytest.raises(SettingError, match="days is 0"):
         slipped_visit(fit, advice, target=ten, days=0)
 

@@ -218,11 +218,11 @@ def _fitted(features: Floats, off: Floats, weight: Floats) -> tuple[Floats, floa
     total = off.sum(axis=2)  # (2, S)
     mean = total.mean(axis=0)
     count = _counts(weight * np.exp(mean - mean.max()))
+    weighed = features.T * (len(count) * count)
     best: tuple[float, Floats, Floats] | None = None
     for ridge in _RIDGES:
         penalty = ridge * np.eye(features.shape[1])
         penalty[0, 0] = 0.0
-        weighed = features.T * (len(count) * count)
         solved = np.linalg.solve(weighed @ features + penalty, weighed)
         hat = features @ solved
         stretch = 1 / (1 - np.diagonal(hat))

@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -25,14 +23,13 @@ from popk.reporting.bedside.tables import (
     sample_table,
     visit_table,
 )
+from popk.reporting.document import Document
 from popk.reporting.figures import Picture, picture
-from popk.reporting.printing import print_pdf
 from popk.reporting.table import Table
-from popk.storage import check_place, write_atomically
+from popk.storage import check_place
 
 __all__ = ["Sheet", "sheet"]
 
-_HEIGHT = "85vh"  # of the page in a notebook
 # How many lines of print the page has room for, and how it is set if there are no more.
 _DENSITIES = ((39, ""), (45, "dense"), (58, "densest"))
 _FINDINGS = 6  # told in full; of more the names
@@ -41,7 +38,7 @@ _WIDE, _NARROW = 118, 56  # characters of a line, and of one in a column
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Sheet(Document):
     """A sheet: it shows itself in a notebook, and writes itself as HTML and PDF.
 
     Parameters
@@ -57,38 +54,6 @@ class Sheet:
 
     def __repr__(self) -> str:
         return f"<popk sheet: {self.title}; .write(path) and .write_pdf(path) write it>"
-
-    def _repr_html_(self) -> str:
-        # A document of its own: the notebook's style does not reach it, nor the other way round.
-        return (
-            f'<iframe srcdoc="{escape(self.html, quote=True)}" title="{escape(self.title)}" '
-            f'style="width:100%;height:{_HEIGHT};border:1px solid #dfe4e8;background:#fff">'
-            "</iframe>"
-        )
-
-    def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page; its folder must exist, and the file appears whole or not at all.
-
-        Raises
-        ------
-        StorageError
-            When the folder of `path` does not exist, or `path` is a folder.
-        """
-        return write_atomically(
-            check_place(path), lambda file: file.write_text(self.html, encoding="utf-8")
-        )
-
-    def write_pdf(self, path: str | os.PathLike[str]) -> Path:
-        """Print the page to a PDF by an installed Chromium, Chrome or Edge, offline.
-
-        Raises
-        ------
-        ReportError
-            When there is no such browser, or it does not print.
-        StorageError
-            When the folder of `path` does not exist, or `path` is a folder.
-        """
-        return print_pdf(self.html, check_place(path))
 
 
 def sheet(

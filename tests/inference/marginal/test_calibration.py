@@ -18,6 +18,7 @@ from popk_quadrature import (
 from popk.inference.marginal.calibration import (
     Correction,
     _fitted,
+    _halves,
     _worst,
     calibrated,
     points_needed,
@@ -127,3 +128,32 @@ def test_points_without_a_likelihood_are_left_out(fits):
     found = calibrated(cohort, points(points_needed(5), sd=0.3))
     assert found.error == np.inf
     assert np.all(found.at(points(3)) == 0.0)
+
+
+def test_the_noise_of_nodes_that_all_points_share_counts_in_full():
+    """It is smooth: the quadratic takes it for what is to be put right, and nothing shows it."""
+    x = np.random.default_rng(4).uniform(-1.7, 1.7, (120, 1))
+    features = np.hstack([np.ones_like(x), x, (x**2 - 1) / np.sqrt(2)])
+    noise = 0.3 * x @ np.full((1, 5), 1 / 5)
+    _, error, _ = _fitted(features, np.stack([noise, -noise]), np.ones(120))
+    # The mean of two is off by half as much as they are apart.
+    assert error == pytest.approx((2 * 0.3) ** 2 * x.var() / 4, rel=0.05)
+
+
+def test_precise_integrals_get_nodes_until_two_of_them_agree(fits, cohort, monkeypatch):
+    for name, value in {"_WORK": 1, "_LEAST_NODES": 8, "_TIMES": 1, "_TOLD": 1e-4}.items():
+        monkeypatch.setattr(f"popk.inference.marginal.calibration.{name}", value)
+    cohort.few[:] = 8
+    guide = cohort._guides[0]
+    guide.shape = replace(guide.shape, centre=guide.shape.centre + 1.5)
+    x = points(60, sd=0.3)
+    features = np.hstack([np.ones((60, 1)), x])
+    halves, each = _halves(cohort, x, features, np.full(60, 1 / 60))
+    assert each[0] > 8
+    first = np.stack([cohort.precise(x, turn, np.full(len(each), 8)) for turn in (0, 1)])
+    exact = np.log(exact_marginals(fits, cohort, x))
+    before, after = (np.abs(found.mean(axis=0) - exact)[:, 0].max() for found in (first, halves))
+    assert after < 0.5 * before
+    assert each.max() < 1024  # no more than are needed
+    again = np.stack([cohort.precise(x, turn, each) for turn in (0, 1)])
+    np.testing.assert_array_equal(halves, again)

@@ -54,3 +54,33 @@ def test_few_patients_have_the_mode_and_curvature_of_their_exact_marginals(fits)
         ends = [density(mode.x + sign * 2 * moves[k]) for sign in (1, -1)]
         exact = (2 * density(mode.x) - sum(ends)) / (2 * reach[k]) ** 2
         assert abs(mode.precision[k, k] - exact) < 0.3 * exact, k
+
+
+def test_of_many_patients_some_lead_to_the_mode_of_all(fits, monkeypatch):
+    rng = np.random.default_rng(5)
+    records = []
+    for k in range(12):
+        cl, v = np.exp(0.3 * rng.standard_normal(2)) * (0.15, 5.0)
+        at = np.array([3.0, 14.0, 25.0])
+        values = fits.bolus(at, cl, v) * np.exp(0.1 * rng.standard_normal(3))
+        records.append(fits.dose(str(k), 0.0))
+        records += [fits.observe(str(k), *pair) for pair in zip(at, values, strict=True)]
+    model, dataset = fits.one_compartment(cv=0.3), fits.dataset(*records)
+    together = Cohort.of(model, dataset, seed=1, cores=1)
+    (expected,) = find_modes_of_marginal(together, np.random.default_rng(1))
+    monkeypatch.setattr("popk.inference.marginal.search._OF_MANY", 8)
+    monkeypatch.setattr("popk.inference.marginal.search._SOME", 4)
+    led = []
+    some = Cohort.some
+
+    def chosen(self, n, rng):
+        found = some(self, n, rng)
+        led.append(len(found.patients))
+        return found
+
+    monkeypatch.setattr(Cohort, "some", chosen)
+    (found,) = find_modes_of_marginal(Cohort.of(model, dataset, seed=1, cores=1), rng)
+    assert led == [4]
+    apart = found.x - expected.x
+    assert apart @ expected.precision @ apart < 0.05
+    assert abs(found.log_density - expected.log_density) < 0.05
