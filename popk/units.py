@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from types import MappingProxyType
 
 from popk.errors import PopkError
@@ -259,7 +260,7 @@ class Units:
 
     def time_in(self, unit: str) -> float:
         """How many of these time units one `unit` is: with hours, ``time_in("wk") == 168``."""
-        return float(_TIME[_known_time("unit", unit)] / _TIME[self.time])
+        return _times(unit if isinstance(unit, str) else _known_time("unit", unit), self.time)
 
     def concentration_in(self, unit: str) -> float | None:
         """How many of these concentration units one `unit` is: with mg/L 1000 of g/L.
@@ -367,6 +368,12 @@ def _text(key: str, value: object, known: str) -> str:
     if not isinstance(value, str):
         raise _refuse(key, value, f"Units are text. Known units: {_KNOWN[known]}.")
     return _normal(value)
+
+
+@cache
+def _times(unit: str, own: str) -> float:
+    """How many of its own time units one ``unit`` is."""
+    return float(_TIME[_known_time("unit", unit)] / _TIME[own])
 
 
 def _known_time(key: str, value: object) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 __all__ = ["smoothed_weights"]
 
@@ -53,7 +52,7 @@ def smoothed_weights(log_weight: Floats) -> tuple[Floats, float]:
             places = np.arange(0.5, size) / size
             with np.errstate(divide="ignore", invalid="ignore"):
                 found[tail] = np.minimum(np.log(_quantiles(places, khat, scale) + cutoff), 0.0)
-    return found - logsumexp(found), khat
+    return found - np.log(np.exp(found).sum()), khat
 
 
 def _pareto_fit(excess: Floats) -> tuple[float, float]:
@@ -67,7 +66,8 @@ def _pareto_fit(excess: Floats) -> tuple[float, float]:
     b += 1 / excess[-1]
     k = np.log1p(-b[:, None] * excess).mean(axis=1)
     log_likelihood = n * (np.log(-b / k) - k - 1)
-    weight = np.exp(log_likelihood - logsumexp(log_likelihood))
+    weight = np.exp(log_likelihood - log_likelihood.max())
+    weight /= weight.sum()
     counts = weight >= _NEGLIGIBLE
     estimate = float(np.sum(b[counts] * weight[counts]) / weight[counts].sum())
     shape = float(np.log1p(-estimate * excess).mean())

@@ -14,12 +14,14 @@ patient, and integrated over.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popk.individual.latent import by_latent, expected_of
 from popk.individual.patient import Patient, likelihood, n_effects, parameters_of
+from popk.individual.usual import Mixed, Usual
 from popk.population import PopulationDraws
 from popk.statistics import innovations, prediction_slopes
 
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
 
 _TOLERANCE = 1e-6  # of the log density
 _STEPS = 40
@@ -53,7 +56,7 @@ class Modes:
     quantified: Floats
     expected: Floats
 
-    def taken(self, rows: NDArray[np.int64]) -> Modes:
+    def taken(self, rows: Ints) -> Modes:
         """Those of some draws."""
         parts = (self.z, self.precision, self.quantified, self.expected)
         return Modes(*(part[rows] for part in parts))
@@ -89,7 +92,8 @@ def find_modes(
     size, k = population.size, n_effects(population, patient)
     z = np.zeros((size, k)) if start is None else start.copy()
     expected = expected_of(population, patient, z)
-    state = _density(population, patient, expected, z, np.arange(size))
+    objective = _Objective(population, patient, expected)
+    state = objective.curved(z, np.arange(size))
     value, gradient, precision = state[:3]
     active = np.arange(size) if k else np.arange(0)
     damping = np.ones(size)
@@ -104,14 +108,14 @@ def find_modes(
         if len(doubtful):
             rows = active[doubtful]
             end = z[rows] + damping[rows, None] * step[doubtful]
-            reached = _value(population, patient, expected, end, rows)
+            reached = objective.value(end, rows)
             last[doubtful] = reached >= value[rows] - tolerance
         z[active[last]] += damping[active[last], None] * step[last]
         active, step = active[~last], step[~last]
         if not len(active):
             break
         trial = z[active] + damping[active, None] * step
-        new = _density(population, patient, expected, trial, active)
+        new = objective.curved(trial, active)
         better = (new[0] >= value[active]) & np.isfinite(new[0])
         taken = active[better]
         gain = np.full(len(active), np.inf)
@@ -134,44 +138,65 @@ def _bounded(step: Floats) -> Floats:
     )
 
 
-def _value(
-    population: PopulationDraws,
-    patient: Patient,
-    expected: Floats,
-    z: Floats,
-    rows: NDArray[np.int64],
-) -> Floats:
-    """Log density of z up to a constant, as `_density` has it."""
-    chosen = population.taken(rows)
-    theta, _ = parameters_of(chosen, patient, expected[rows], z)
-    prediction = patient.solver.ensemble(theta).value
-    found = likelihood(population, patient, prediction, chosen.sigma)
-    return np.asarray(found - 0.5 * (z**2).sum(axis=1))
+@dataclass(frozen=True)
+class _Objective:
+    """Log density of z under each of S draws, up to a constant."""
+
+    population: PopulationDraws
+    patient: Patient
+    expected: Floats
+
+    @cached_property
+    def usual(self) -> Usual | None:
+        """The arithmetic in one pass, where there is such."""
+        return self.patient.usual_for(self.population)
+
+    @cached_property
+    def mixed(self) -> Mixed:
+        """What it needs of the draws."""
+        assert self.usual is not None
+        return self.usual.mixed(self.population)
+
+    def value(self, z: Floats, rows: Ints) -> Floats:
+        """At z (R, k) of some draws (R)."""
+        if self.usual is not None:
+            theta = self.usual.parameters(self.mixed, self.expected, z[:, None], rows)[:, 0]
+            prediction = self.patient.solver.ensemble(theta).value[:, None]
+            found = self.usual.log_likelihood(self.mixed, self.patient.observed, prediction, rows)
+            return np.asarray(found[:, 0] - 0.5 * (z**2).sum(axis=1))
+        chosen = self.population.taken(rows)
+        theta, _ = parameters_of(chosen, self.patient, self.expected[rows], z)
+        prediction = self.patient.solver.ensemble(theta).value
+        found = likelihood(self.population, self.patient, prediction, chosen.sigma)
+        return np.asarray(found - 0.5 * (z**2).sum(axis=1))
+
+    def curved(self, z: Floats, rows: Ints) -> tuple[Floats, Floats, Floats, Floats]:
+        """Value, gradient, Gauss-Newton precision; that of the quantified observations alone."""
+        if self.usual is None:
+            return _density(self.population.taken(rows), self.patient, self.expected[rows], z)
+        theta = self.usual.parameters(self.mixed, self.expected, z[:, None], rows)[:, 0]
+        prediction, by_row = self.patient.solver.ensemble(theta, with_gradient=True)
+        value, gradient, precision = self.usual.density(
+            self.mixed, self.patient.observed, prediction, by_row, theta, z, rows
+        )
+        return value, gradient, precision, precision
 
 
 def _density(
-    population: PopulationDraws,
-    patient: Patient,
-    expected: Floats,
-    z: Floats,
-    rows: NDArray[np.int64],
+    population: PopulationDraws, patient: Patient, expected: Floats, z: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Log density of z up to a constant, gradient, Gauss-Newton precision; that of the quantified.
-
-    The last is the precision without the observations beyond their limit.
-    """
+    """`_Objective.curved` for every model."""
     model = population.model
-    chosen = population.taken(rows)
-    sigma = chosen.sigma
-    theta, bent = parameters_of(chosen, patient, expected[rows], z)
+    sigma = population.sigma
+    theta, bent = parameters_of(population, patient, expected, z)
     prediction, by_row = patient.solver.ensemble(theta, with_gradient=True)
     value = likelihood(population, patient, prediction, sigma) - 0.5 * (z**2).sum(axis=1)
     slope, curvature = prediction_slopes(model.error, patient.observed, prediction, sigma)
     by_theta = by_row.reshape(*prediction.shape, *theta.shape[1:])
-    by_phi = by_theta * chosen.slopes(theta)[:, None]  # (S, n_observations, n_rows, m)
-    by_z = _by_effects(chosen, patient, by_phi, bent)
+    by_phi = by_theta * population.slopes(theta)[:, None]  # (S, n_observations, n_rows, m)
+    by_z = _by_effects(population, patient, by_phi, bent)
     if patient.n_last:
-        by_z = np.concatenate([by_z, by_latent(chosen, patient, by_phi, z)], axis=-1)
+        by_z = np.concatenate([by_z, by_latent(population, patient, by_phi, z)], axis=-1)
     by_z = np.where(np.isfinite(by_z), by_z, 0.0)
     gradient = np.einsum("so,sok->sk", slope, by_z) - z
     new = innovations(model.error, patient.observed, prediction, sigma, by_z)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from popk.dataset import Dataset
 from popk.design import Design, design_of
 from popk.individual.latent import expected_of
+from popk.individual.usual import Usual, usual_of
 from popk.levels import new_levels
 from popk.observations import observations
 from popk.population import PopulationDraws
@@ -59,6 +61,8 @@ class Patient:
         Further levels of variability of which the population does not know the patient's group.
     label
         Class of the patient, where a category says it; -1 where it is not known.
+    usual
+        The arithmetic of the model in one pass, where there is such.
     """
 
     subject: str
@@ -70,6 +74,16 @@ class Patient:
     last_row: int = 0
     new_levels: tuple[Level, ...] = ()
     label: int = -1
+    usual: Usual | None = None
+
+    def usual_for(self, population: PopulationDraws) -> Usual | None:
+        """The arithmetic in one pass, if it serves this patient under these draws."""
+        serves = self._is_usual and self.usual is not None and self.usual.model is population.model
+        return self.usual if serves else None
+
+    @cached_property
+    def _is_usual(self) -> bool:
+        return not (self.n_last or self.numbers or self.observed.status.any())
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -100,7 +114,7 @@ def patients_of(
     model = population.model
     design = design_of(model, dataset) if design is None else design
     observed = observations(model, dataset, design.events)
-    found, start = [], 0
+    found, start, usual = [], 0, usual_of(model)
     for index, subject in enumerate(dataset.subjects):
         own = design.events.subject(index)
         end = start + own.n_outputs
@@ -115,7 +129,9 @@ def patients_of(
         new, label = new_levels(model, population.levels, values), int(design.labels[index])
         occasions = occasion.ravel()
         found.append(
-            Patient(subject, solver, part, values, occasions, tuple(numbers), last, new, label)
+            Patient(
+                subject, solver, part, values, occasions, tuple(numbers), last, new, label, usual
+            )
         )
         start = end
     return found
@@ -208,11 +224,18 @@ def log_joint(
     The density, -inf where the likelihood is undefined, and the parameters (S, J, n_rows, m).
     """
     size, each, k = z.shape
+    prior = -0.5 * (np.einsum("sjk,sjk->sj", z, z) + k * _LOG_TWO_PI)
+    usual = patient.usual_for(population)
+    if usual is not None:
+        mixed, rows = usual.mixed(population), np.arange(size)
+        theta = usual.parameters(mixed, expected, z, rows)
+        flat = theta.reshape(size * each, *theta.shape[2:])
+        prediction = patient.solver.ensemble(flat).value.reshape(size, each, -1)
+        return usual.log_likelihood(mixed, patient.observed, prediction, rows) + prior, theta
     theta, _ = parameters_of(population, patient, expected[:, None], z)
     prediction = patient.solver.ensemble(theta.reshape(size * each, *theta.shape[2:])).value
     sigma = {name: np.repeat(value, each, axis=0) for name, value in population.sigma.items()}
     found = likelihood(population, patient, prediction, sigma).reshape(size, each)
-    prior = -0.5 * (np.einsum("sjk,sjk->sj", z, z) + k * _LOG_TWO_PI)
     return found + prior, theta
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from os import cpu_count
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ FEWEST_TASKS = 512
 FEWEST_OUTPUTS = 16384
 # Of fewer subjects, the draws of one go side by side rather than the subjects.
 FEW_SUBJECTS = 64
+_KEPT_DRAWS = 20_000  # of an ensemble whose tasks are kept: a megabyte
 
 
 class Solution(NamedTuple):
@@ -117,11 +119,10 @@ class Solver:
         self._check_shape(theta.shape[1:] if theta.ndim == 3 else theta.shape)
         draws, n_rows, m = theta.shape
         schedule = self.schedule
-        tasks = np.tile(schedule.tasks, (draws, 1))
-        turn = np.repeat(np.arange(draws), len(schedule.tasks))
-        tasks[:, 1] += turn * n_rows
-        tasks[:, 2] += turn * schedule.n_outputs
-        tasks[:, 3] += turn * schedule.n_slopes
+        one = schedule.tasks
+        repeat = _kept_copies if draws <= _KEPT_DRAWS else _copies
+        sizes = (n_rows, schedule.n_outputs, schedule.n_slopes)
+        tasks = repeat(draws, *sizes, one.tobytes(), len(one))
         together = theta.reshape(-1, m)
         if len(schedule.rounds):
             rounds, script = self._rounds(draws)
@@ -152,15 +153,7 @@ class Solver:
             return rounds.reshape(-1, W + 1), schedule.script
         if self._alone is None:
             self._alone = scripts_alone(self.structure, schedule)
-        # Draws of one subject side by side.
-        turns = -(-draws // W)
-        draw = np.arange(turns * W).reshape(turns, W)
-        tasks = np.where(draw < draws, draw * n, -1)
-        rounds = np.zeros((n, turns, W + 1), np.int64)
-        subject = np.arange(n)[:, None, None]
-        rounds[..., :1] = subject
-        rounds[..., 1:] = np.where(tasks < 0, -1, tasks + subject)
-        return rounds.reshape(-1, W + 1), self._alone
+        return (_kept_turns if draws <= _KEPT_DRAWS else _turns)(draws, n), self._alone
 
     def _side_by_side(
         self, theta: Floats, record: Integers, copies: int = 1, *, with_gradient: bool
@@ -216,6 +209,34 @@ class Solver:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(part, map(np.ascontiguousarray, np.array_split(tasks, threads))))
         return Solution(value, gradient)
+
+
+def _copies(
+    draws: int, n_rows: int, n_outputs: int, n_slopes: int, once: bytes, n: int
+) -> Integers:
+    """A cohort's n tasks, given as bytes, for each draw."""
+    one = np.frombuffer(once, dtype=np.int64).reshape(n, -1)
+    tasks = np.tile(one, (draws, 1))
+    turn = np.repeat(np.arange(draws), n)
+    for column, size in enumerate((n_rows, n_outputs, n_slopes), start=1):
+        tasks[:, column] += turn * size
+    return tasks
+
+
+def _turns(draws: int, n: int) -> Integers:
+    """Rounds of the tasks of n subjects, draws of one subject side by side."""
+    turns = -(-draws // W)
+    draw = np.arange(turns * W).reshape(turns, W)
+    tasks = np.where(draw < draws, draw * n, -1)
+    rounds = np.zeros((n, turns, W + 1), np.int64)
+    subject = np.arange(n)[:, None, None]
+    rounds[..., :1] = subject
+    rounds[..., 1:] = np.where(tasks < 0, -1, tasks + subject)
+    return rounds.reshape(-1, W + 1)
+
+
+# Integrals over one patient's random effects ask for the same numbers of draws again and again.
+_kept_copies, _kept_turns = (lru_cache(maxsize=32)(make) for make in (_copies, _turns))
 
 
 def check_theta(given: tuple[int, ...], n_rows: int, structure: Structure) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
+
+from popk.inference.marginal.components import expectation, log_parts
 
 __all__ = ["Mixture"]
 
@@ -44,22 +46,19 @@ class Mixture:
 
     def log_density(self, x: Floats) -> Floats:
         """Log density (S) at points (S, d)."""
-        return np.asarray(logsumexp(self._parts(x)[0], axis=1))
+        parts = np.empty((len(x), len(self.weight)))
+        log_parts(np.ascontiguousarray(x), self.mean, *self._inverses(), _FREEDOM, parts)
+        highest = parts.max(axis=1)
+        return np.asarray(highest + np.log(np.exp(parts - highest[:, None]).sum(axis=1)))
 
-    def _parts(self, x: Floats) -> tuple[Floats, Floats]:
-        """Log of weight times density, and squared distance, by component (S, K)."""
-        d = x.shape[1]
+    def _inverses(self) -> tuple[Floats, Floats]:
+        """Inverses of the factors (K, d, d), and log of weight times density at the means (K)."""
+        d = self.mean.shape[1]
         constant = gammaln((_FREEDOM + d) / 2) - gammaln(_FREEDOM / 2)
         constant -= 0.5 * d * np.log(_FREEDOM * np.pi)
-        parts, distances = [], []
-        for weight, mean, factor in zip(self.weight, self.mean, self.factor, strict=True):
-            distance = (np.linalg.solve(factor, (x - mean).T) ** 2).sum(axis=0)
-            log_determinant = np.log(np.diagonal(factor)).sum()
-            tail = 0.5 * (_FREEDOM + d) * np.log1p(distance / _FREEDOM)
-            with np.errstate(divide="ignore"):
-                parts.append(np.log(weight) + constant - log_determinant - tail)
-            distances.append(distance)
-        return np.stack(parts, axis=1), np.stack(distances, axis=1)
+        log_determinant = np.log(np.diagonal(self.factor, axis1=1, axis2=2)).sum(axis=1)
+        with np.errstate(divide="ignore"):
+            return np.linalg.inv(self.factor), np.log(self.weight) + constant - log_determinant
 
     def fitted(self, x: Floats, weight: Floats) -> Mixture:
         """The mixture that describes weighted points best, by expectation maximisation from here.
@@ -78,22 +77,23 @@ class Mixture:
         centre = weight @ x
         whole = (weight[:, None] * (x - centre)).T @ (x - centre)
         whole += 1e-9 * np.trace(whole) / d * np.eye(d)
-        found = self
+        found, x = self, np.ascontiguousarray(x)
         for _ in range(_STEPS):
-            parts, distances = found._parts(x)
-            share = np.exp(parts - logsumexp(parts, axis=1, keepdims=True)) * weight[:, None]
-            total = share.sum(axis=0)
+            size = len(found.weight)
+            total, scaled = np.zeros(size), np.zeros(size)
+            first, second = np.zeros((size, d)), np.zeros((size, d, d))
+            expectation(
+                x, weight, found.mean, *found._inverses(), _FREEDOM, total, scaled, first, second
+            )
             kept = total > 1e-3
-            scaled = share * (_FREEDOM + d) / (_FREEDOM + distances)
-            means, factors = [], []
-            for k in np.flatnonzero(kept):
-                mean = scaled[:, k] @ x / scaled[:, k].sum()
-                apart = x - mean
-                scatter = (scaled[:, k, None] * apart).T @ apart / total[k]
-                means.append(mean)
-                factors.append(np.linalg.cholesky((1 - _SHRINK) * scatter + _SHRINK * whole))
+            move = first[kept] / scaled[kept, None]
+            lower = np.tril(second[kept], -1)
+            scatter = second[kept] + np.swapaxes(lower, 1, 2)
+            scatter -= scaled[kept, None, None] * move[:, :, None] * move[:, None, :]
+            scatter /= total[kept, None, None]
+            factor = np.linalg.cholesky((1 - _SHRINK) * scatter + _SHRINK * whole)
             before = found.weight
-            found = Mixture(total[kept] / total[kept].sum(), np.stack(means), np.stack(factors))
+            found = Mixture(total[kept] / total[kept].sum(), found.mean[kept] + move, factor)
             if len(before) == len(found.weight) and np.abs(before - found.weight).max() < 1e-3:
                 break
         return found

@@ -12,12 +12,12 @@ __all__ = ["described", "sampled"]
 
 type Floats = NDArray[np.float64]
 
-_DRAWS = 100  # of each point's conditional posterior
+_DRAWS = 40  # of each point's conditional posterior
 _COMPONENTS = 6
 
 
 def sampled(nodes: Floats, log_weight: Floats, rng: np.random.Generator) -> Floats:
-    """Nodes (S * 100, k) picked from each point's nodes (S, J, k) by their weights (S, J).
+    """Nodes (S * 40, k) picked from each point's nodes (S, J, k) by their weights (S, J).
 
     Points at which no node has a likelihood are left out.
     """
