@@ -41,6 +41,7 @@ from popk.cli.output import (
 )
 from popk.cli.reported import report
 from popk.cli.robust import robustness
+from popk.cli.served import serve
 from popk.cli.tried import trial
 from popk.errors import PopkError
 
@@ -79,6 +80,7 @@ app.command(report)
 app.command(resume)
 app.command(robustness)
 app.command(sbc)
+app.command(serve)
 app.command(sheet)
 app.command(trial)
 

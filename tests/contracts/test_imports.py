@@ -45,6 +45,7 @@ ORDER = (
     "sensitivity",
     "plots",
     "reporting",
+    "serving",
     "demo",
     "cli",
     "__main__",

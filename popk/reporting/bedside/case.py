@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +40,7 @@ class Case:
     advice: xr.DataTree
     last_dose: date | None
 
-    @property
+    @cached_property
     def own(self) -> xr.Dataset:
         """The patient's decision, without the dimension of patients."""
         return self.advice["decision"].to_dataset().isel(subject=0)
