@@ -22,6 +22,7 @@ import numba
 import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 from numba.core.caching import FunctionCache
+from numba.core.cpu import CPUContext
 from numba.core.registry import cpu_target
 
 from popk.inference.density.inputs import Inputs, is_portable
@@ -148,10 +149,10 @@ def kept_code(key: Key) -> Code | None:
     layout = _kept_layout(layout_path(key))
     if layout is None:
         return None
-    found = []
+    found, context = [], _context_alone()
     for name, source, signature in zip(_NAMES, layout.sources(), _SIGNATURES, strict=True):
         cache = _cache(_entry(source, f"{name}_{key.digest}"))
-        kept = cache.load_overload(signature, cpu_target.target_context)
+        kept = cache.load_overload(signature, context)
         if kept is None:
             return None
         found.append(kept)
@@ -159,7 +160,17 @@ def kept_code(key: Key) -> Code | None:
         int(one.library.get_pointer_to_function(one.fndesc.llvm_cfunc_wrapper_name))
         for one in found
     ]
-    return Code(layout, addresses[0], addresses[1], tuple(found))
+    return Code(layout, addresses[0], addresses[1], (context, *found))
+
+
+def _context_alone() -> Any:
+    """Where code is loaded beside no other.
+
+    In the process that compiled it, parts of it are known already, under the same names but
+    optimised by themselves; loaded among them it would call those, which round otherwise.
+    """
+    made: Any = CPUContext
+    return made(cpu_target.typing_context, "cpu")
 
 
 def made_code(key: Key, layout: Layout, inner: tuple[Any, Any]) -> Code:

@@ -43,7 +43,9 @@ def compiled_density(model: PopModel, dataset: Dataset, forms: Mapping[str, str]
         from popk.inference.density.functions import graph_functions
 
         layout, *inner = graph_functions(model, dataset, forms, inputs)
-        return made_code(key, layout, (inner[0], inner[1]))
+        made = made_code(key, layout, (inner[0], inner[1]))
+        # What every later process will load, so that its draws are these draws to the bit.
+        return kept_code(key) or made
 
     return Density(_code(_Wanted(key, [make])), inputs.data, inputs.coords)
 
