@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         loo_pit,
         select,
     )
-    from popk.dataset import DataError, Dataset, read_dataset
+    from popk.dataset import DataError, Dataset, Dates, Layout, read_dataset
     from popk.decision import (
         AUC24,
         Peak,
@@ -184,7 +184,7 @@ _HOMES = {
         "Selection", "averaged", "averaged_advice", "compare", "comparison_frame",
         "covariate_effects", "evaluate_forecasts", "forecast_frame", "loo", "loo_pit", "select",
     ),
-    "popk.dataset": ("DataError", "Dataset", "read_dataset"),
+    "popk.dataset": ("DataError", "Dataset", "Dates", "Layout", "read_dataset"),
     "popk.decision": (
         "AUC24", "Peak", "Plan", "TimeAbove", "Utility", "Visits", "decision_frame",
         "dose_for_auc", "dose_for_trough", "expected_utility", "interval_for_trough",
@@ -300,6 +300,7 @@ __all__ = [
     "CustomEffect",
     "DataError",
     "Dataset",
+    "Dates",
     "DecisionTree",
     "DecliningClearance",
     "DirectEffect",
@@ -324,6 +325,7 @@ __all__ = [
     "Laplace",
     "LatentCategory",
     "LatentCovariate",
+    "Layout",
     "Level",
     "Linear",
     "LinearEffect",

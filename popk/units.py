@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from popk.errors import PopkError
 
-__all__ = ["UnitError", "Units", "rescaled"]
+__all__ = ["UnitError", "Units", "conversion", "rescaled", "seconds_in"]
 
 
 class UnitError(PopkError):
@@ -67,6 +67,13 @@ _VOLUME = MappingProxyType(
 )
 _PLAIN_VOLUMES = ("L", "dL", "mL")
 _LENGTH = MappingProxyType({"m": Fraction(1), "cm": Fraction(1, 100), "mm": Fraction(1, 1000)})
+# What a table may hold, to be converted; popk itself reckons in none of them.
+_CUSTOMARY = MappingProxyType(
+    {
+        "[lb_av]": ("mass", Fraction(45_359_237, 10**5)),
+        "[in_i]": ("length", Fraction(254, 10**4)),
+    }
+)
 _AREA = MappingProxyType({"m2": Fraction(1), "cm2": Fraction(1, 10**4)})
 # Units met in clinical covariates that are not built from the tables above.
 _OTHER = (
@@ -90,6 +97,8 @@ _WORDS = MappingProxyType(
         **dict.fromkeys(("month", "months"), "mo"),
         **dict.fromkeys(("y", "yr", "yrs", "year", "years"), "a"),
         **dict.fromkeys(("kgs", "kilogram", "kilograms"), "kg"),
+        **dict.fromkeys(("lb", "lbs", "pound", "pounds"), "[lb_av]"),
+        **dict.fromkeys(("in", "inch", "inches"), "[in_i]"),
         **dict.fromkeys(("gram", "grams"), "g"),
         **dict.fromkeys(("milligram", "milligrams"), "mg"),
         **dict.fromkeys(("mcg", "microgram", "micrograms"), "ug"),
@@ -326,6 +335,48 @@ def rescaled(unit: str, factor: float) -> str | None:
     return None
 
 
+def seconds_in(unit: str) -> int:
+    """The seconds in a known unit of time."""
+    return int(_TIME[_known_time("unit", unit)])
+
+
+def conversion(given: str, wanted: str, *, molar_mass: float | None = None) -> Fraction:
+    """What a number in the unit `given` is multiplied by to be in the unit `wanted`, exactly.
+
+    Parameters
+    ----------
+    given, wanted
+        Units of popk, in any spelling that `Units` knows; `given` also pounds and inches.
+    molar_mass
+        In g/mol, for what goes from mass to amount of substance or back.
+
+    Raises
+    ------
+    UnitError
+        When one measures another kind of quantity than the other, or the molar mass is missing or
+        makes no sense.
+    """
+    spelt = _text("the data", given, "covariate")
+    old = spelt if spelt in _CUSTOMARY else _known_unit("the data", given)
+    new = _known_unit("the data", wanted)
+    (kind, size), (other, own) = _measure(old), _measure(new)
+    if kind == other:
+        return size / own
+    swapped = {"mass": "substance", "substance": "mass"}
+    first, slash, rest = kind.partition("/")
+    if first not in swapped or f"{swapped[first]}{slash}{rest}" != other:
+        raise UnitError(
+            f"{old} cannot be converted to {new}: it measures another kind of quantity."
+        )
+    if molar_mass is None or not 0 < molar_mass < float("inf"):
+        raise UnitError(
+            f"{old} can be converted to {new} with the molar mass alone; "
+            + ("give molar_mass, in g/mol." if molar_mass is None else f"{molar_mass!r} is none.")
+        )
+    grams = Fraction(str(molar_mass))
+    return size / own * (grams if first == "substance" else 1 / grams)
+
+
 def _normal(value: str) -> str:
     """A unit string in UCUM spelling where the spelling is a known alias."""
     text = re.sub(r"\s+", "", value.replace("\u00b5", "u").replace("\u03bc", "u"))
@@ -344,6 +395,8 @@ def _measure(unit: str) -> tuple[str, Fraction]:
             return kind, table[unit]
     if unit in _AMOUNT:
         return _AMOUNT[unit]
+    if unit in _CUSTOMARY:
+        return _CUSTOMARY[unit]
     if unit in _VOLUME:
         return "volume", _VOLUME[unit]
     if unit in ("1", "%"):

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from popk.cli.fitted import fit_of, trough_of
 from popk.cli.options import CommandError, Reading, parse_columns, parse_missing, parse_weeks
-from popk.cli.output import open_console, print_plain, track
+from popk.cli.output import open_console, print_plain, print_written, track
 
 __all__ = ["batch"]
 
@@ -75,6 +75,11 @@ def batch(  # noqa: PLR0913
     reading = reading or Reading()
     if reading.units is not None:
         raise CommandError("popk batch reads the table in the units of the fit: leave --units out.")
+    if reading.as_it_is() != Reading().as_it_is():
+        raise CommandError(
+            "popk batch reads CSV and Parquet as popk writes it: leave --given, --molar-mass, "
+            "--separator, --decimal, --encoding, --sheet, --names and the options of dates out."
+        )
     fitted = fit_of(run)
     goal = trough_of(fitted, target)
 
@@ -98,5 +103,5 @@ def batch(  # noqa: PLR0913
     print_plain(console, found.words)
     if not checks:
         print_plain(console, "Patients were not checked: unsafe advice is not withheld.")
-    print_plain(console, f"Written: {out / ADVICE}.")
+    print_written(console, out / ADVICE)
     print_plain(console, found.statement)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from popk.cli.fitted import fit_of, patients_for, trough_of
 from popk.cli.options import CommandError, Reading, parse_weeks
-from popk.cli.output import open_console, print_plain
+from popk.cli.output import open_console, print_written
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -93,10 +93,10 @@ def sheet(  # noqa: PLR0913
         visits = interval_for_trough(fit, advice, visits=days, last_dose=last_dose, **asked)
     page = compose(fit, advice, subject, visits=visits, last_dose=last_dose, path=place)
     console = open_console()
-    print_plain(console, f"Written: {place}.")
+    print_written(console, place)
     # Last: without a browser everything else is there.
     if pdf:
-        print_plain(console, f"Written: {page.write_pdf(place.with_suffix('.pdf'))}.")
+        print_written(console, page.write_pdf(place.with_suffix(".pdf")))
 
 
 def _people(fit: xr.DataTree, patients: str, subject: str, reading: Reading | None) -> Any:

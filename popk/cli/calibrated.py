@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from popk.catalogue import find_model
 from popk.cli.fitted import fit_of
-from popk.cli.models import find_model
-from popk.cli.options import CommandError, Reading, Sampling, read
+from popk.cli.options import UNSURE, CommandError, Reading, Sampling, read
+from popk.cli.outcome import add_message, add_written, emit
 from popk.cli.output import open_console, print_plain, print_table, track
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ def sbc(  # noqa: PLR0913
     ranks: int = 200,
     reading: Reading | None = None,
     sampling: Sampling | None = None,
-) -> None:
+) -> int:
     """Check that a model's posteriors are calibrated: simulate, fit and rank many times.
+
+    Example: popk sbc natalizumab design.csv --out calibration --replicates 200
 
     Parameters
     ----------
@@ -96,6 +99,7 @@ def sbc(  # noqa: PLR0913
             processes=processes or cpu_count() or 1,
         )  # fmt: skip
     _show(console, found, out)
+    return 0 if found.attrs["calibrated"] else UNSURE
 
 
 def _given(model: str | None, design: str | None, source: Path | None) -> tuple[str, str]:
@@ -172,20 +176,23 @@ def _show(console: Console, found: xr.DataTree, out: Path) -> None:
     from popk.storage import save
 
     style = "bold green" if found.attrs["calibrated"] else "bold red"
+    emit("calibrated", bool(found.attrs["calibrated"]))
+    add_message(found.attrs["words"])
     console.print(found.attrs["words"], style=style, markup=False, soft_wrap=True)
     for note in json.loads(found.attrs["notes"]):
         print_plain(console, f"  - {note}")
     frames = {"sbc.csv": calibration_frame(found).reset_index(), "ranks.csv": rank_frame(found)}
     if found["summary"].sizes["quantity"]:
-        print_table(console, calibration_table(found))
+        print_table(console, calibration_table(found), key="calibration")
     if "reliability" in found:
-        print_table(console, reliability_table(found))
+        print_table(console, reliability_table(found), key="reliability")
         frames["reliability.csv"] = reliability_frame(found)
     save(found, out / _TREE)
     for name, frame in frames.items():
         text = frame.to_csv(index=False, lineterminator="\n")
         (out / name).write_text(text, encoding="utf-8")
     written = [_TREE, *frames, *_draw(found, out)]
+    add_written(*(out / name for name in written))
     print_plain(console, f"Written to {out}: {', '.join(written)}.")
 
 

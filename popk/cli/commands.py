@@ -1,34 +1,25 @@
-"""The commands of `popk` and what happens to their errors.
+"""The commands of `popk` that stand in no module of their own: data, fits, one patient.
 
 Whatever is slow to import is imported inside the command that needs it.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import Parameter
 
-from popk.cli.batched import batch
-from popk.cli.bedside import sheet
-from popk.cli.calibrated import sbc
-from popk.cli.compared import compare
-from popk.cli.conversion import import_nonmem
-from popk.cli.decided import decide
+from popk.catalogue import find_model, list_models
 from popk.cli.fitted import (
     finish,
     fit_of,
     patients_for,
     refuse_used,
-    resume,
     trough_of,
 )
-from popk.cli.foreseen import forecast
-from popk.cli.models import find_model, list_models
-from popk.cli.options import CommandError, Reading, Sampling, parse_weeks, read
+from popk.cli.options import UNSURE, CommandError, Reading, Sampling, parse_weeks, read
+from popk.cli.outcome import add_table, add_written, emit, is_json
 from popk.cli.output import (
     count_intervals,
     open_console,
@@ -37,13 +28,9 @@ from popk.cli.output import (
     print_plain,
     print_prior_check,
     print_table,
+    print_written,
     track,
 )
-from popk.cli.reported import report
-from popk.cli.robust import robustness
-from popk.cli.served import serve
-from popk.cli.tried import trial
-from popk.errors import PopkError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,79 +38,17 @@ if TYPE_CHECKING:
     from popk.dataset import Dataset
     from popk.model import PopModel
 
-__all__ = ["app", "main"]
+__all__ = ["check", "check_priors", "demo", "fit", "individualise", "models"]
 
 _ROWS_SHOWN = 20
-_TERMINATED = 143  # 128 + SIGTERM
+_PANELS = 60  # of the figure of the patients
 _WIDE = 125  # columns of a terminal that holds the whole table of intervals
 
 
-def _version() -> str:
-    from popk import __version__
-
-    return __version__
-
-
-app = App(
-    name="popk",
-    version=_version,
-    help="Bayesian population pharmacokinetics: from sparse concentrations to the next dosing "
-    "interval. Research software, not a medical device.",
-    suppress_keyboard_interrupt=False,
-)
-app.command(batch)
-app.command(compare)
-app.command(decide)
-app.command(forecast)
-app.command(import_nonmem)
-app.command(report)
-app.command(resume)
-app.command(robustness)
-app.command(sbc)
-app.command(serve)
-app.command(sheet)
-app.command(trial)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `popk` with the arguments given (those of the process without them).
-
-    Returns
-    -------
-    int
-        0 when done, 2 when what was asked cannot be done (one message on stderr), 130 when
-        interrupted, 143 when terminated.
-    """
-    errors = open_console(stderr=True)
-    try:
-        app(
-            list(sys.argv[1:] if argv is None else argv),
-            exit_on_error=False,
-            error_console=errors,
-            result_action="return_none",
-        )
-    except CycloptsError:
-        return 2  # cyclopts has printed it
-    except KeyboardInterrupt as end:
-        _print_end(errors, "Interrupted", end)
-        return 130
-    except SystemExit as end:
-        if end.code != _TERMINATED:
-            raise
-        _print_end(errors, "Terminated", end)
-        return _TERMINATED
-    except (PopkError, OSError) as fault:
-        sentence = _sentence(fault)
-        if sentence is None:
-            raise
-        errors.print(sentence, markup=False, highlight=False, soft_wrap=True)
-        return 2
-    return 0
-
-
-@app.command
 def models(model: str | None = None) -> None:
     """List the models that come with popk, or print the card of one: all that it assumes.
+
+    Example: popk models natalizumab
 
     Parameters
     ----------
@@ -140,18 +65,23 @@ def models(model: str | None = None) -> None:
         print_card(console, find_model(model))
 
 
-@app.command
-def check(data: str, *, reading: Reading | None = None) -> None:
+def check(data: str, *, plot: Path | None = None, reading: Reading | None = None) -> None:
     """Check a data file: print its summary, or everything that is wrong in it.
+
+    Example: popk check cohort.csv --units time=d,amount=mg,concentration=mg/L,WT=kg
 
     Parameters
     ----------
     data
-        Comma-separated event table with NONMEM column names
+        Event table: CSV or TSV, Parquet, Excel, SAS transport
+    plot
+        File for a figure of every patient's doses and samples, .png, .svg or .pdf
     """
     from popk.dataset.problems import render
 
     reading = reading or Reading()
+    if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
+        raise CommandError(f"--plot is {plot}; expected a file ending in .png, .svg or .pdf.")
     if reading.units is None:
         raise CommandError(
             "The units are missing. Add, for example, "
@@ -160,14 +90,24 @@ def check(data: str, *, reading: Reading | None = None) -> None:
         )
     dataset = read(data, reading, {})
     console = open_console()
-    print_plain(console, repr(dataset))
+    _emit_dataset(dataset)
+    if console.is_terminal:
+        console.print(dataset)
+    else:
+        print_plain(console, repr(dataset))
     if dataset.warnings:
         print_plain(console, render(dataset.warnings, Path(data).name))
     else:
         print_plain(console, f"{Path(data).name} can be used: nothing was found.")
+    if plot is not None:
+        from popk.plots import plot_dataset
+
+        plot_dataset(dataset, most=_PANELS).savefig(plot, dpi=150)
+        rest = dataset.n_subjects - _PANELS
+        more = f" (the first {_PANELS} patients; {rest} more are not drawn)" if rest > 0 else ""
+        print_written(console, plot, more=more)
 
 
-@app.command
 def check_priors(
     model: str,
     data: str,
@@ -175,8 +115,10 @@ def check_priors(
     reading: Reading | None = None,
     draws: int = 1000,
     seed: int = 1,
-) -> None:
+) -> int:
     """Check a model's priors against a data file before fitting: magnitudes and mistaken units.
+
+    Example: popk check-priors natalizumab cohort.csv
 
     Parameters
     ----------
@@ -197,10 +139,11 @@ def check_priors(
     # Slow to import, and not needed to refuse what was given above.
     from popk.diagnostics import check_priors as compare
 
-    print_prior_check(console, compare(chosen, dataset, draws=draws, seed=seed))
+    found = compare(chosen, dataset, draws=draws, seed=seed)
+    print_prior_check(console, found)
+    return 0 if found.plausible else UNSURE
 
 
-@app.command
 def fit(
     model: str,
     data: str,
@@ -209,8 +152,10 @@ def fit(
     reading: Reading | None = None,
     sampling: Sampling | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
-) -> None:
+) -> int:
     """Fit a model to a data file; print the verdict first, then the population parameters.
+
+    Example: popk fit natalizumab cohort.csv --out runs/first --seed 1
 
     Parameters
     ----------
@@ -232,16 +177,18 @@ def fit(
     dataset = _read_for(chosen, data, reading or Reading(), console)
 
     # Slow to import, and not needed to refuse what was given above.
-    from popk.inference import discard_run, sample
+    from popk.inference import discard_run, sample, terminal_progress
 
     method = sampling.method()
     if overwrite:
         discard_run(out)
-    result = sample(chosen, dataset, method=method, seed=sampling.seed, progress=True, run=out)
-    finish(console, result, out)
+    with terminal_progress(console) as progress:
+        result = sample(
+            chosen, dataset, method=method, seed=sampling.seed, progress=progress, run=out
+        )
+    return finish(console, result, out)
 
 
-@app.command
 def individualise(
     run: Path,
     patients: str,
@@ -253,6 +200,8 @@ def individualise(
     reading: Reading | None = None,
 ) -> None:
     """Find each patient's longest dosing interval that holds a trough target.
+
+    Example: popk individualise runs/first new.csv --target 10 --probability 0.9 --weeks 4:8
 
     Parameters
     ----------
@@ -299,49 +248,55 @@ def individualise(
         lambda path: interval_frame(advice).to_csv(path, index=False, lineterminator="\n"),
     )
     print_table(
-        console, interval_table(advice, most=_ROWS_SHOWN, details=console.width >= _WIDE), fitted
-    )
+        console, interval_table(advice, most=_ROWS_SHOWN, details=console.width >= _WIDE), fitted,
+        key="intervals", frame=interval_frame(advice),
+    )  # fmt: skip
     subjects = advice["decision"].to_dataset()["subject"].values
     shown = [str(name) for name in subjects[:_ROWS_SHOWN]]
-    if (found := findings_table(advice, only=shown)) is not None:
-        print_table(console, found)
+    if (found := findings_table(advice, only=None if is_json() else shown)) is not None:
+        print_table(console, found, key="findings")
     if advice.attrs.get("together"):
         print_plain(console, advice.attrs["together"])
     left = advice["decision"].sizes["subject"] - _ROWS_SHOWN
     if left > 0:
         print_plain(console, f"… and {left} more patients in {listed.name}.")
     print_plain(console, count_intervals(advice))
-    print_plain(console, f"Written: {stored} and {listed}{replaced}.")
+    print_written(console, stored, listed, more=replaced)
 
 
-@app.command
 def demo(*, out: Path = Path("demo-run")) -> None:
     """Fit real nimotuzumab data and a synthetic natalizumab cohort; find intervals; report.
+
+    Example: popk demo --out demo-run
 
     Parameters
     ----------
     out
         Folder for everything that the demonstration writes
     """
-    from popk.demo import run
+    from popk.demo import run as carry_out
 
-    run(out, open_console())
-
-
-def _print_end(errors: Console, word: str, end: BaseException) -> None:
-    """Say what ended the command, and what its run's folder noted on how to go on."""
-    notes = " ".join(getattr(end, "__notes__", ())) or "No result was written."
-    errors.print(f"{word}. {notes}", markup=False, highlight=False, soft_wrap=True)
+    carry_out(out, open_console())
+    add_written(out)
 
 
-def _sentence(fault: Exception) -> str | None:
-    """What to tell the user; None for a fault of popk itself."""
-    if isinstance(fault, PopkError):
-        return str(fault)
-    if isinstance(fault, OSError) and fault.strerror:
-        where = f"{fault.filename}: " if fault.filename is not None else ""
-        return f"{where}{fault.strerror}."
-    return None
+def _emit_dataset(dataset: Dataset) -> None:
+    """Put what was read into the document of --json."""
+    if not is_json():
+        return
+    emit(
+        "dataset",
+        {
+            "fingerprint": dataset.fingerprint,
+            "subjects": dataset.n_subjects,
+            "observations": dataset.n_observations,
+            "units": dataset.units.to_dict(),
+            "unused_columns": list(dataset.unused_columns),
+            "provenance": list(dataset.provenance),
+            "warnings": [problem.to_text() for problem in dataset.warnings],
+        },
+    )
+    add_table("subjects", dataset.subject_table().reset_index())
 
 
 def _read_for(model: PopModel, data: str, reading: Reading, console: Console) -> Dataset:

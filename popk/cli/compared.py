@@ -10,7 +10,8 @@ from cyclopts import Parameter
 
 from popk.cli.fitted import fit_of
 from popk.cli.options import CommandError
-from popk.cli.output import open_console, print_plain, print_table, track
+from popk.cli.outcome import emit
+from popk.cli.output import open_console, print_plain, print_table, print_written, track
 from popk.cli.reported import Paper, computed_for, write_page
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def compare(
     paper: Paper | None = None,
 ) -> None:
     """Compare runs of the same data by how well they predict what was left out of the fit.
+
+    Example: popk compare runs/one runs/two --by patient --out comparison.html
 
     Parameters
     ----------
@@ -64,7 +67,9 @@ def compare(
             fits, by, refit=refit, draws=draws, seed=seed,
             progress=lambda name, done, total: bar(done, total),
         )  # fmt: skip
-    print_table(console, comparison_table(found))
+    print_table(console, comparison_table(found), key="comparison")
+    emit("words", found.attrs["words"])
+    emit("notes", json.loads(found.attrs["notes"]))
     print_plain(console, found.attrs["words"])
     for note in json.loads(found.attrs["notes"]):
         print_plain(console, f"  - {note}")
@@ -72,7 +77,7 @@ def compare(
         _report(fits, found, out, paper or Paper(), seed)
     elif out is not None:
         _write(found, out)
-        print_plain(console, f"Written: {out}.")
+        print_written(console, out)
 
 
 def _check_out(out: Path | None, paper: Paper | None) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from popk.cli.options import CommandError, parse_units
-from popk.cli.output import open_console, print_plain
+from popk.cli.outcome import emit
+from popk.cli.output import open_console, print_plain, print_written
 
 __all__ = ["import_nonmem"]
 
@@ -23,6 +25,8 @@ def import_nonmem(
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Make a model of a NONMEM control stream; print what was carried over and what was left out.
+
+    Example: popk import-nonmem run1.mod --units time=h,amount=mg,concentration=mg/L --out own.json
 
     Parameters
     ----------
@@ -50,4 +54,6 @@ def import_nonmem(
     write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
     console = open_console()
     print_plain(console, str(found))
-    print_plain(console, f"\nWritten: {out}.")
+    emit("model", json.loads(found.model.to_json()))
+    print_plain(console, "")
+    print_written(console, out)

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from popk.cli.fitted import fit_of, patients_for, trough_of
 from popk.cli.options import CommandError, Reading, parse_weeks
-from popk.cli.output import open_console, print_plain, print_table
+from popk.cli.output import open_console, print_plain, print_table, print_written
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -150,7 +150,7 @@ def plan(  # noqa: PLR0913
         from popk.plots import plot_plan
 
         plot_plan(found).savefig(figure, dpi=150)
-        print_plain(open_console(), f"Written: {figure}.")
+        print_written(open_console(), figure)
 
 
 @decide.command
@@ -275,7 +275,8 @@ def _show(found: xr.DataTree, fit: xr.DataTree, out: Path | None) -> None:
     if out is not None and out.suffix != ".csv":
         raise CommandError(f"--out is {out}; expected a file ending in .csv.")
     console = open_console()
-    print_table(console, answer_table(found, most=_MOST), fit)
+    frame = decision_frame(found)
+    print_table(console, answer_table(found, most=_MOST), fit, key="answer", frame=frame)
     own = found["decision"].to_dataset()
     for subject, words in zip(own["subject"].values, own["words"].values, strict=True):
         print_plain(console, f"ID {subject}: {words}")
@@ -284,6 +285,5 @@ def _show(found: xr.DataTree, fit: xr.DataTree, out: Path | None) -> None:
         if name in found.attrs:
             print_plain(console, found.attrs[name])
     if out is not None:
-        frame = decision_frame(found)
         write_atomically(out, lambda path: frame.to_csv(path, index=False, lineterminator="\n"))
-        print_plain(console, f"Written: {out}.")
+        print_written(console, out)

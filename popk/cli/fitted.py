@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from popk.cli.options import CommandError, Reading, read
-from popk.cli.output import open_console, print_plain, print_table, print_verdict
+from popk.cli.options import UNSURE, CommandError, Reading, read
+from popk.cli.output import open_console, print_plain, print_table, print_verdict, print_written
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,8 +68,10 @@ def trough_of(fit: xr.DataTree, target: float) -> Trough:
     return Trough(target, json.loads(fit.attrs["units"])["concentration"])
 
 
-def resume(run: Path) -> None:
+def resume(run: Path) -> int:
     """Continue a fit that was interrupted, from the last draws on disk.
+
+    Example: popk resume runs/first
 
     Parameters
     ----------
@@ -77,14 +79,15 @@ def resume(run: Path) -> None:
         Folder that `popk fit` wrote
     """
     from popk.inference import resume as go_on
-    from popk.inference import state_of
+    from popk.inference import state_of, terminal_progress
 
     console = open_console()
     finished = state_of(run) == "finished"
-    result = go_on(run, progress=True)
+    with terminal_progress(console) as progress:
+        result = go_on(run, progress=progress)
     if finished and (run / _MANIFEST).exists():
         print_plain(console, f"{run} is finished: there is nothing to resume.")
-    finish(console, result, run)
+    return finish(console, result, run)
 
 
 def refuse_used(out: Path, *, overwrite: bool) -> None:
@@ -107,14 +110,19 @@ def refuse_used(out: Path, *, overwrite: bool) -> None:
         )
 
 
-def finish(console: Console, result: xr.DataTree, out: Path) -> None:
-    """Write the manifest of a fit; print its verdict and its population parameters."""
+def finish(console: Console, result: xr.DataTree, out: Path) -> int:
+    """Write the manifest of a fit; print its verdict and its population parameters.
+
+    Gives the exit code: another where the fit did not converge.
+    """
+    from popk.diagnostics import verdict_of
     from popk.reporting import parameter_table
 
     write_manifest(result, out)
     print_verdict(console, result)
-    print_table(console, parameter_table(result), result)
-    print_plain(console, f"Written: {out / FIT} and {out / _MANIFEST}.")
+    print_table(console, parameter_table(result), result, key="parameters")
+    print_written(console, out / FIT, out / _MANIFEST)
+    return 0 if verdict_of(result).converged else UNSURE
 
 
 def write_manifest(fitted: xr.DataTree, out: Path) -> None:

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from popk.cli.fitted import fit_of, patients_for, trough_of
 from popk.cli.options import CommandError, Reading, parse_weeks
+from popk.cli.outcome import add_written
 from popk.cli.output import open_console, print_plain, print_table, track
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def forecast(  # noqa: PLR0913
     reading: Reading | None = None,
 ) -> None:
     """Forecast every observation from none, one, two, ... earlier samples; score the forecasts.
+
+    Example: popk forecast runs/first new.csv --target 10 --out scores.csv
 
     Parameters
     ----------
@@ -78,14 +81,16 @@ def forecast(  # noqa: PLR0913
             fitted, people, target=wanted, probability=probability, weeks=candidates, most=most,
             future_covariates=future_covariates, refit=refit, seed=seed, progress=progress,
         )  # fmt: skip
-    print_table(console, forecast_table(found))
+    print_table(console, forecast_table(found), key="scores")
     if wanted is not None:
-        print_table(console, decision_table(found))
+        print_table(console, decision_table(found), key="decisions")
     print_plain(console, found.attrs["words"])
     for note in json.loads(found.attrs["notes"]):
         print_plain(console, f"  - {note}")
     if out is not None:
-        print_plain(console, f"Written: {', '.join(str(path) for path in _write(found, out))}.")
+        written = _write(found, out)
+        add_written(*written)
+        print_plain(console, f"Written: {', '.join(map(str, written))}.")
 
 
 def _write(found: xr.DataTree, out: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from popk.inference import Method
 
 __all__ = [
+    "UNSURE",
     "CommandError",
     "Reading",
     "Sampling",
@@ -27,6 +28,9 @@ __all__ = [
     "parse_weeks",
     "read",
 ]
+
+UNSURE = 3
+"""Exit code of a command that did what was asked, with a result not to be relied upon."""
 
 
 class CommandError(PopkError):
@@ -69,6 +73,75 @@ class Reading:
             negative="",
         ),
     ] = None
+    given: Annotated[
+        str | None,
+        Parameter(
+            help="Units that the file has where they differ from --units; numbers are converted, "
+            "and it is said: concentration=ug/L,time=h,WT=lb"
+        ),
+    ] = None
+    molar_mass: Annotated[
+        float | None, Parameter(help="In g/mol, to convert from or to nmol/L and the like")
+    ] = None
+    separator: Annotated[
+        str | None, Parameter(help="What separates the columns, if no comma: ';', tab or '|'")
+    ] = None
+    decimal: Annotated[Literal[".", ","], Parameter(help="Decimal mark, a point or a comma")] = "."
+    encoding: Annotated[
+        str | None, Parameter(help="Encoding of the text, if not UTF-8: cp1252")
+    ] = None
+    sheet: Annotated[str | None, Parameter(help="Sheet of an Excel file")] = None
+    names: Annotated[
+        Literal["nonmem", "adppk"] | None,
+        Parameter(
+            help="Whose column names the file has: nonmem, or adppk for those of CDISC's ADPPK "
+            "(USUBJID, AFRLT, AVAL), which SAS transport files have without it"
+        ),
+    ] = None
+    date: Annotated[
+        str | None,
+        Parameter(
+            help="Column of dates (with or without the time of day), of which TIME is made: the "
+            "time since each subject's first record"
+        ),
+    ] = None
+    clock: Annotated[str | None, Parameter(help="Column of the time of day, if another")] = None
+    date_format: Annotated[
+        str | None, Parameter(help="How dates are written, if not as 2026-05-28 14:30: '%d.%m.%Y'")
+    ] = None
+    zone: Annotated[
+        str | None, Parameter(help="Time zone of the clocks, for summer time: Europe/Berlin")
+    ] = None
+    zero: Annotated[
+        Literal["record", "dose"], Parameter(help="Time 0: each subject's first record, or dose")
+    ] = "record"
+
+    def as_it_is(self) -> dict[str, Any]:
+        """How the file is written, its units and dates, as `popk.read_dataset` takes them.
+
+        Raises
+        ------
+        CommandError
+            When something is said of dates that are not named.
+        """
+        from popk.dataset import Dates, Layout
+
+        of_dates = (self.clock, self.date_format, self.zone, self.zero != "record" or None)
+        if self.date is None and any(one is not None for one in of_dates):
+            raise CommandError(
+                "--clock, --date-format, --zone and --zero are about dates; say with --date which "
+                "column holds them."
+            )
+        layout = Layout(self.separator, self.decimal, self.encoding, self.sheet, self.names)
+        dates = None
+        if self.date is not None:
+            dates = Dates(self.date, self.clock, self.date_format, self.zone, self.zero)
+        return {
+            "layout": layout,
+            "given": _pairs("--given", self.given.split(",")) if self.given else None,
+            "molar_mass": self.molar_mass,
+            "dates": dates,
+        }
 
 
 @Parameter(name="*")
@@ -146,6 +219,7 @@ def read(
         log_dv=reading.log_dv,
         carry=rule,
         missing=parse_missing(reading),
+        **reading.as_it_is(),
     )
 
 
@@ -200,7 +274,7 @@ def _pairs(option: str, items: Sequence[str]) -> dict[str, str]:
         if not (name and equals and value):
             raise CommandError(
                 f"{option} holds {item!r}; expected NAME=VALUE"
-                f"{' parts separated by commas' if option == '--units' else ''}."
+                f"{' parts separated by commas' if option in ('--units', '--given') else ''}."
             )
         if name in pairs:
             raise CommandError(f"{option} gives {name} twice.")

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
+from popk.cli.outcome import add_message, add_table, add_written, emit, is_json
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
     import xarray as xr
 
     from popk.diagnostics import PriorCheck
@@ -26,12 +31,17 @@ __all__ = [
     "print_prior_check",
     "print_table",
     "print_verdict",
+    "print_written",
     "track",
 ]
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """A console as wide as the terminal, or wide enough for the tables in a pipe."""
+    """A console as wide as the terminal, or wide enough for the tables in a pipe.
+
+    With --json standard output is for the document, and sentences go to standard error.
+    """
+    stderr = stderr or is_json()
     console = Console(stderr=stderr)
     # A pipe has no width of its own; 80 columns would break the tables.
     return console if console.is_terminal else Console(stderr=stderr, width=160)
@@ -47,7 +57,14 @@ def track(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
 
 def print_plain(console: Console, text: str) -> None:
     """Print text as it is, lines unbroken: a user's text may hold what rich takes for markup."""
+    add_message(text)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_written(console: Console, *paths: Path, more: str = "") -> None:
+    """Say what was written."""
+    add_written(*paths)
+    print_plain(console, f"Written: {' and '.join(map(str, paths))}{more}.")
 
 
 def print_verdict(console: Console, fitted: xr.DataTree) -> None:
@@ -55,6 +72,8 @@ def print_verdict(console: Console, fitted: xr.DataTree) -> None:
     from popk.diagnostics import verdict_of
 
     verdict = verdict_of(fitted)
+    emit("verdict", json.loads(verdict.to_json()))
+    add_message(str(verdict))
     style = "bold green" if verdict.converged else "bold red"
     console.print(str(verdict), style=style, markup=False, highlight=False, soft_wrap=True)
 
@@ -62,13 +81,25 @@ def print_verdict(console: Console, fitted: xr.DataTree) -> None:
 def print_prior_check(console: Console, check: PriorCheck) -> None:
     """Print whether priors and data go together, its first line in its colour."""
     first, _, rest = str(check).partition("\n")
+    emit("plausible", bool(check.plausible))
+    add_message(first)
     style = "bold green" if check.plausible else "bold red"
     console.print(first, style=style, markup=False, highlight=False, soft_wrap=True)
     print_plain(console, rest)
 
 
-def print_table(console: Console, table: Table, fitted: xr.DataTree | None = None) -> None:
-    """Print a table and its note; the title says so when the fit did not converge."""
+def print_table(
+    console: Console,
+    table: Table,
+    fitted: xr.DataTree | None = None,
+    *,
+    key: str,
+    frame: pd.DataFrame | None = None,
+) -> None:
+    """Print a table and its note; the title says so when the fit did not converge.
+
+    With --json it is in the document by this `key`: `frame`, where all of it is not shown.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -90,6 +121,9 @@ def print_table(console: Console, table: Table, fitted: xr.DataTree | None = Non
         )
     for row in table.rows:
         drawn.add_row(*(Text(cell.text, style=colours[cell.mark]) for cell in row))
+    if is_json():
+        add_table(key, table.to_frame() if frame is None else frame, title=title, note=table.note)
+        return
     console.print(drawn)
     console.print(Text(table.note, style="dim"))
 
@@ -99,6 +133,10 @@ def print_models(console: Console, models: Iterable[PopModel]) -> None:
     from popk.model.description import listing
 
     headers, rows = listing(models)
+    if is_json():
+        names = [header.lower() for header in headers]
+        emit("models", [dict(zip(names, row, strict=True)) for row in rows])
+        return
     _print_rows(console, "Models that come with popk", headers, rows)
 
 
@@ -108,6 +146,9 @@ def print_card(console: Console, model: PopModel) -> None:
 
     from popk.model.description import blocks
 
+    if is_json():
+        emit("model", {"name": model.name, "hash": model.hash, **json.loads(model.to_json())})
+        return
     for block in blocks(model):
         if block.rows:
             _print_rows(console, block.title, block.headers, block.rows)

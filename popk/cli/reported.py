@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from cyclopts import Parameter
 
 from popk.cli.fitted import fit_of
-from popk.cli.output import open_console, print_plain, track
+from popk.cli.outcome import add_written
+from popk.cli.output import open_console, print_plain, print_written, track
 from popk.cli.robust import advice_of, looked
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def report(
     run: Path, *, out: Path | None = None, seed: int = 1, paper: Paper | None = None
 ) -> None:
     """Write the run's report: one HTML page that needs nothing else.
+
+    Example: popk report runs/first --out report.html --files
 
     Parameters
     ----------
@@ -169,12 +172,14 @@ def _decisions(advice: Sequence[xr.DataTree]) -> dict[str, Any]:
 def write_page(page: Page, place: Path, paper: Paper, console: Console) -> None:
     """Write a page and what was asked for beside it; say where."""
     written = [str(page.write(place))]
+    add_written(place)
     if paper.files:
         folder = place.with_name(f"{place.stem}_files")
         tables = page.write_tables(folder / "tables")
         figures = page.write_figures(folder / "figures")
+        add_written(folder)
         written.append(f"{folder} ({len(tables)} tables, {len(figures)} figures)")
     print_plain(console, f"Written: {' and '.join(written)}.")
     # Last: without a browser everything else is there.
     if paper.pdf:
-        print_plain(console, f"Written: {page.write_pdf(place.with_suffix('.pdf'))}.")
+        print_written(console, page.write_pdf(place.with_suffix(".pdf")))

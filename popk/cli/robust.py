@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from popk.cli.fitted import FIT, fit_of
 from popk.cli.options import CommandError
+from popk.cli.outcome import add_written
 from popk.cli.output import open_console, print_plain, print_table, track
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def robustness(
     seed: int = 1,
 ) -> None:
     """Say what a run's conclusions hang on: its priors, the weight of the data, single patients.
+
+    Example: popk robustness runs/first --out robustness.json
 
     Parameters
     ----------
@@ -67,22 +70,24 @@ def robustness(
     for name, node in found.children.items():
         notes = json.loads(node.attrs["notes"])
         if name == "influence":
-            print_table(console, influence_table(node.to_dataset()), fitted)
+            print_table(console, influence_table(node.to_dataset()), fitted, key=name)
         elif name == "loo_pit":
             print_plain(console, str(node.attrs["verdict"]))
         else:
             if name == "power_scaling":
-                print_table(console, sensitivity_table(node), fitted)
+                print_table(console, sensitivity_table(node), fitted, key="sensitivity")
             if "intervals" in node.children:
-                print_table(console, interval_shift_table(node), fitted)
+                print_table(console, interval_shift_table(node), fitted, key="intervals")
                 if (moved := moved_interval_table(node)) is not None:
-                    print_table(console, moved, fitted)
+                    print_table(console, moved, fitted, key="moved_intervals")
         for note in notes:
             print_plain(console, f"  - {note}")
     for note in json.loads(found.attrs["notes"]):
         print_plain(console, f"  - {note}")
     if out is not None:
-        print_plain(console, f"Written: {', '.join(str(path) for path in _write(found, out))}.")
+        written = _write(found, out)
+        add_written(*written)
+        print_plain(console, f"Written: {', '.join(map(str, written))}.")
 
 
 def advice_of(run: Path, fitted: xr.DataTree) -> list[xr.DataTree]:

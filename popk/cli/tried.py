@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from popk.catalogue import find_model
 from popk.cli.fitted import fit_of
-from popk.cli.models import find_model
 from popk.cli.options import CommandError, parse_weeks
+from popk.cli.outcome import add_written
 from popk.cli.output import open_console, print_plain, print_table, track
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def trial(  # noqa: PLR0913
 ) -> None:
     """Try policies for the next interval on the same virtual patients.
 
-    popk trial --from RUN --target 5 --fixed 4 --fixed 6 --tree 5 --informed 0.9
+    Example: popk trial --from RUN --target 5 --fixed 4 --fixed 6 --tree 5 --informed 0.9
 
     Parameters
     ----------
@@ -169,9 +170,11 @@ def trial(  # noqa: PLR0913
             patients=patients, weeks=weeks, truth=None if truth is None else find_model(truth),
             covariates=table, particles=particles, seed=seed, progress=bar,
         )  # fmt: skip
-    print_table(console, trial_table(found))
+    print_table(console, trial_table(found), key="trial")
     if out is not None:
-        print_plain(console, f"Written to {out}: {', '.join(_write(found, out))}.")
+        written = _write(found, out)
+        add_written(*(out / name for name in written))
+        print_plain(console, f"Written to {out}: {', '.join(written)}.")
 
 
 def _known(model: str | None, run: Path | None) -> tuple[Any, PopModel]:

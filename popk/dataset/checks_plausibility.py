@@ -16,9 +16,10 @@ _LONGER = 10.0
 
 
 def check_plausibility(records: Records, *, log_dv: bool = False) -> None:
-    """Warn of amounts against concentrations, and of one subject's times against the others'."""
+    """Warn of amounts against concentrations, of one subject's times, of one dose's compartment."""
     _check_scale(records, log_dv)
     _check_spans(records)
+    _check_compartments(records)
 
 
 def _apparent_volumes(records: Records, log_dv: bool) -> FloatArray:
@@ -98,3 +99,20 @@ def _check_spans(records: Records) -> None:
             id=longest,
             column="TIME",
         )
+
+
+def _check_compartments(records: Records) -> None:
+    """Which compartments there are only a model says; one that a single dose goes to looks odd."""
+    gives = np.flatnonzero(records.gives_dose)
+    numbers = np.maximum(records["CMT"].filled(0)[gives], 1)
+    kinds, counts = np.unique(numbers, return_counts=True)
+    if len(kinds) != 2 or counts.min() != 1 or counts.max() < 3:
+        return
+    at = int(gives[numbers == kinds[counts.argmin()]][0])
+    records.report(
+        at,
+        "CMT",
+        f"is {{value}} here, and {kinds[counts.argmax()]:g} for all other doses.",
+        remedy="Check it; a model refuses a compartment that it does not have.",
+        severity="warning",
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,12 @@ from popk.dataset.missing import MODEL, Imputed
 from popk.dataset.parameter_rows import ParameterRows, rows_of
 from popk.dataset.problems import DataError, Problem
 from popk.dataset.records import BoolArray
-from popk.dataset.summary import html_summary, text_summary
+from popk.dataset.summary import html_summary, rich_summary, subject_table, text_summary
 from popk.errors import SettingError
 from popk.units import Units
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["Dataset"]
 
@@ -61,6 +64,9 @@ class Dataset:
     imputed
         Covariates that are missing in a subject and what stands in their place; those left to a
         model are NaN in the table.
+    provenance
+        Sentences on what was done to the source before it was checked: which file and sheet, which
+        columns were taken for which, units converted, dates made times. No part of the fingerprint.
 
     Raises
     ------
@@ -78,6 +84,7 @@ class Dataset:
     warnings: tuple[Problem, ...] = ()
     carry: str | None = None
     imputed: tuple[Imputed, ...] = ()
+    provenance: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_carry(self.carry)
@@ -94,7 +101,7 @@ class Dataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Arrays come back writeable from a pickle; the constructor locks them again.
-        rest = (self.unused_columns, self.warnings, self.carry, self.imputed)
+        rest = (self.unused_columns, self.warnings, self.carry, self.imputed, self.provenance)
         return (type(self), (self.table, self.units, self.covariates, *rest))
 
     def __eq__(self, other: object) -> bool:
@@ -110,6 +117,9 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         return html_summary(self)
+
+    def __rich__(self) -> Table:
+        return rich_summary(self)
 
     @cached_property
     def subjects(self) -> tuple[str, ...]:
@@ -199,6 +209,10 @@ class Dataset:
         frame.attrs["units"] = dict(self.units.covariates)
         return frame
 
+    def subject_table(self) -> pd.DataFrame:
+        """One row per subject (index ID): doses, samples, those BLQ, times, first covariates."""
+        return subject_table(self)
+
     def parameter_rows(
         self, *, covariates: Iterable[str] | None = None, occasions: bool = True
     ) -> ParameterRows:
@@ -269,6 +283,8 @@ class Dataset:
         }
         if self.carry is not None:
             copy.attrs["carry"] = self.carry
+        if self.provenance:
+            copy.attrs["provenance"] = json.dumps(self.provenance, ensure_ascii=False)
         if self.imputed:
             copy.attrs["imputed"] = json.dumps([asdict(value) for value in self.imputed])
         return copy
@@ -299,6 +315,7 @@ class Dataset:
             warnings=tuple(Problem(**fields) for fields in json.loads(attrs["warnings"])),
             carry=None if attrs.get("carry") is None else str(attrs["carry"]),
             imputed=tuple(Imputed(**value) for value in json.loads(attrs.get("imputed", "[]"))),
+            provenance=tuple(json.loads(attrs.get("provenance", "[]"))),
         )
         if dataset.fingerprint != attrs["fingerprint"]:
             raise _refusal(

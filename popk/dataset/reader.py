@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from popk.dataset.adppk import with_standard_names
 from popk.dataset.carry import carry_covariates, check_carry
 from popk.dataset.checks_events import check_codes, check_events
 from popk.dataset.checks_observations import check_observations
 from popk.dataset.checks_plausibility import check_plausibility
 from popk.dataset.checks_subjects import check_subjects
+from popk.dataset.clock import Dates, with_times
 from popk.dataset.columns import COLUMNS, locate
+from popk.dataset.conversion import Factor, convert, factors_of
 from popk.dataset.dataset import Dataset
+from popk.dataset.layout import Layout
 from popk.dataset.missing import check_missing, impute
 from popk.dataset.records import FloatArray, Records, parse_records
 from popk.dataset.source import TextTable, read_text
@@ -24,7 +28,7 @@ from popk.units import Units
 __all__ = ["read_dataset", "read_part"]
 
 
-def read_dataset(
+def read_dataset(  # noqa: PLR0913
     source: str | os.PathLike[str] | Any,
     *,
     units: Mapping[str, str] | Units,
@@ -32,6 +36,10 @@ def read_dataset(
     log_dv: bool = False,
     carry: str | None = None,
     missing: Mapping[str, str | float] | None = None,
+    layout: Layout | None = None,
+    given: Mapping[str, str] | None = None,
+    molar_mass: float | None = None,
+    dates: Dates | None = None,
 ) -> Dataset:
     """Read and check a NONMEM-style event table.
 
@@ -52,8 +60,10 @@ def read_dataset(
     Parameters
     ----------
     source
-        Path of a comma-separated UTF-8 file, or a data frame in memory (anything narwhals
-        reads: pandas, polars, pyarrow).
+        Path of a file: comma-separated UTF-8 text (or as `layout` says), Parquet, Excel (extra
+        ``popk[excel]``), SAS transport (``popk[sas]``); or a data frame in memory (anything
+        narwhals reads: pandas, polars, pyarrow). A SAS transport file has the column names of
+        CDISC's ADPPK; ``provenance`` says what was taken for what.
     units
         UCUM units of ``time``, ``amount``, ``concentration``, and of every covariate to read,
         for example ``{"time": "d", "amount": "mg", "concentration": "mg/L", "WT": "kg"}``;
@@ -84,11 +94,23 @@ def read_dataset(
         fingerprint. A covariate without a rule must be known. A single value in the place of an
         unknown one leaves its uncertainty out; ``"model"`` leaves the value NaN, for a model that
         estimates it (`popk.LatentCovariate`, `popk.LatentCategory`).
+    layout
+        How the file is written: separator, decimal mark, encoding, sheet, whose names.
+    given
+        Units that the source has where they are not those of `units`:
+        ``{"concentration": "ug/L", "time": "h", "WT": "lb"}``. Numbers are converted to `units`,
+        exactly, and ``provenance`` says so. Nothing is converted otherwise.
+    molar_mass
+        In g/mol, to convert between mass and amount of substance (nmol/L to mg/L).
+    dates
+        Which columns hold dates and clock times, to be made the time since each subject's first
+        record or dose.
 
     Returns
     -------
     Dataset
-        Warnings about what was accepted are in its ``warnings``.
+        Warnings about what was accepted are in its ``warnings``, what was done to the source in
+        its ``provenance``.
 
     Raises
     ------
@@ -97,13 +119,21 @@ def read_dataset(
     SettingError
         When `carry` or `missing` is none of the rules.
     UnitError
-        When `units` is incomplete or names an unknown unit.
+        When `units` is incomplete or names an unknown unit, or `given` cannot be converted.
     TypeError
         When `source` is neither a path nor a data frame.
     """
+    known = Units.parse(units)
+    factors = factors_of(given or {}, known, molar_mass)
+
+    def prepared() -> tuple[TextTable, Mapping[str, str]]:
+        text = read_text(source, layout)
+        text, names = with_standard_names(text, layout, columns or {}, known, given or {})
+        return (text if dates is None else with_times(text, dates, names, known)), names
+
     return _read(
-        lambda: read_text(source), units, columns=columns, log_dv=log_dv, carry=carry,
-        missing=missing, whole=True,
+        prepared, known, log_dv=log_dv, carry=carry, missing=missing, whole=True,
+        factors=factors, timed=dates is not None,
     )  # fmt: skip
 
 
@@ -136,28 +166,30 @@ def read_part(
         As there.
     """
     return _read(
-        lambda: text, units, columns=columns, log_dv=log_dv, carry=carry, missing=missing,
-        whole=False,
+        lambda: (text, columns or {}), units, log_dv=log_dv, carry=carry, missing=missing,
+        whole=False, factors={}, timed=False,
     )  # fmt: skip
 
 
-def _read(
-    source: Callable[[], TextTable],
+def _read(  # noqa: PLR0913
+    source: Callable[[], tuple[TextTable, Mapping[str, str]]],
     units: Mapping[str, str] | Units,
     *,
-    columns: Mapping[str, str] | None,
     log_dv: bool,
     carry: str | None,
     missing: Mapping[str, str | float] | None,
     whole: bool,
+    factors: Mapping[str, Factor],
+    timed: bool,
 ) -> Dataset:
     check_carry(carry)
     known = Units.parse(units)
     rules = check_missing(missing, known)
-    text = source()
+    text, columns = source()
     located = locate(text.header, known, text.problems, columns=columns)
     records = parse_records(text, located, known)
     check_codes(records)
+    done = convert(records, factors, log_dv=log_dv, timed=timed)
     imputed = impute(records, rules)
     check_subjects(records, whole=whole)
     covariates = carry_covariates(records, carry)
@@ -174,6 +206,7 @@ def _read(
         warnings=text.problems.warnings,
         carry=carry,
         imputed=imputed,
+        provenance=(*text.notes, *done),
     )
 
 

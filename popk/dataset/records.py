@@ -20,6 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_POINTED = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGER_ID = re.compile(r"(0|[1-9]\d*)(\.0*)?", re.ASCII)
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 
@@ -164,7 +165,7 @@ def parse_records(table: TextTable, located: Located, units: Units) -> Records:
     columns["ID"] = _id_column(ids, table, located)
     records = Records(ids, table.rows, _blocks(ids), columns, units, table.problems)
     for name in names:
-        _report_unreadable(records, records[name])
+        _report_unreadable(records, records[name], table.decimal)
     return records
 
 
@@ -207,33 +208,39 @@ def _column(name: str, table: TextTable, located: Located) -> Column:
         return Column(name, name, ("",) * size, np.full(size, np.nan), ~bad, bad, given=False)
     text = table.column(located.positions[name])
     missing = np.array([cell in MISSING for cell in text], dtype=bool)
-    values = np.array([_number(cell) for cell in text], dtype=np.float64)
+    values = np.array([_number(cell, table.decimal) for cell in text], dtype=np.float64)
     bad = ~missing & np.isnan(values)
     return Column(name, located.labels[name], text, values, missing, bad)
 
 
-def _number(text: str) -> float:
+def _number(text: str, decimal: str) -> float:
     """The number a cell holds, infinite ones included; NaN when it holds none."""
+    if decimal == ",":
+        # A point may stand for thousands, or for another habit: it is not guessed.
+        text = "" if _POINTED.fullmatch(text) else text.replace(",", ".", 1)
     if _NUMBER.fullmatch(text) or _INFINITE.fullmatch(text):
         return float(text)
     return float("nan")
 
 
-def _report_unreadable(records: Records, column: Column) -> None:
+def _report_unreadable(records: Records, column: Column, decimal: str) -> None:
     """Name every cell that is no number, with the remedy its look suggests."""
     if not column.given:
         return
     name = column.name
     looks = {
+        "point": _POINTED,
         "time": re.compile(r"\d{1,4}([-/.]\d{1,2}){2}.*|\d{1,2}:\d\d(:\d\d)?.*"),
         "comma": re.compile(r"[+-]?\d*,\d+"),
         "above": re.compile(r">.*|(ALQ|AQL|ULOQ)", re.IGNORECASE),
         "limit": re.compile(r"<.*|(BLQ|BLOQ|BQL|LLOQ|LOQ)", re.IGNORECASE),
     }
     remedies = {
+        "point": "The decimal mark was said to be a comma: write it throughout.",
         "time": f"Give the elapsed time in {records.units.time} as a number, not a date or a "
-        "time of day.",
-        "comma": "Write decimal points, not decimal commas.",
+        "time of day; or name the columns of dates, as Dates('DATE', 'CLOCK') (--date, --clock).",
+        "comma": "Write decimal points, not decimal commas; or say so, as "
+        "Layout(separator=';', decimal=',').",
         "above": "Mark a value above the upper limit of quantification with CENS -1 and write the "
         "limit into ULOQ.",
         "limit": "Mark a value below the limit of quantification with CENS 1 and write the "

@@ -1,25 +1,31 @@
-"""Tables as text: a CSV file or a data frame becomes a header and rows of stripped cells."""
+"""Tables as text: a file or a data frame becomes a header and rows of stripped cells."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import numbers
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import narwhals as nw
 import pandas as pd
 from narwhals.exceptions import DuplicateError
 
+from popk.dataset.layout import Layout
 from popk.dataset.problems import Problems
 
-__all__ = ["MISSING", "TextTable", "check_delimiter", "read_text"]
+__all__ = ["MISSING", "TextTable", "cell_text", "check_delimiter", "read_text"]
 
 MISSING = frozenset({"", ".", "NA", "NaN", "nan"})
+
+_NAMED = MappingProxyType({",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"})
+_OPTION = MappingProxyType({";": "';'", "\t": "tab", "|": "'|'"})
 
 _FILE_NOTE = "Rows are lines of the file: the header is row 1."
 _FRAME_NOTE = "Rows are counted from 1, without the header."
@@ -27,20 +33,27 @@ _FRAME_NOTE = "Rows are counted from 1, without the header."
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """A header and its rows as stripped text; `rows[i]` is the row number of `cells[i]`."""
+    """A header and its rows as stripped text; `rows[i]` is the row number of `cells[i]`.
+
+    ``decimal`` is the decimal mark of its numbers; ``kind`` what it was read from; ``notes`` say
+    what was done to it.
+    """
 
     header: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
     rows: tuple[int, ...]
     problems: Problems
+    decimal: str = "."
+    kind: str = "frame"
+    notes: tuple[str, ...] = ()
 
     def column(self, position: int) -> tuple[str, ...]:
         """One column's cells."""
         return tuple(record[position] for record in self.cells)
 
 
-def read_text(source: object) -> TextTable:
-    """Read a CSV file or any eager data frame that narwhals knows.
+def read_text(source: object, layout: Layout | None = None) -> TextTable:
+    """Read a file (CSV, TSV, Parquet, Excel, SAS transport) or any eager frame narwhals knows.
 
     Raises
     ------
@@ -49,46 +62,111 @@ def read_text(source: object) -> TextTable:
     TypeError
         When `source` is neither a path nor a data frame.
     """
+    layout = Layout() if layout is None else layout
     if isinstance(source, str | os.PathLike):
-        return _from_file(Path(source))
-    return _from_frame(source)
+        return _from_file(Path(source), layout)
+    return _from_frame(source, Problems("The data frame", row_note=_FRAME_NOTE))
 
 
-def _from_file(path: Path) -> TextTable:
+def _from_file(path: Path, layout: Layout) -> TextTable:
+    from popk.dataset.files import excel, kind_of, parquet, transport
+
     problems = Problems(path.name or str(path), row_note=_FILE_NOTE)
-    text = _decoded(path, problems)
+    content = _content(path, problems)
+    kind = kind_of(content)
+    if kind == "old Excel":
+        problems.error("The file is an old Excel file (.xls).", "Save it as .xlsx, or as CSV.")
+        problems.raise_if_errors()
+    _check_layout(layout, kind, problems)
+    if kind == "Excel":
+        return excel(content, layout.sheet, problems)
+    if kind in ("Parquet", "SAS transport"):
+        problems.row_note = _FRAME_NOTE
+        frame = parquet(content, problems) if kind == "Parquet" else transport(path, problems)
+        note = f"Read from {path.name} ({kind})."
+        return replace(_from_frame(frame, problems), kind=kind, notes=(note,))
+    return _from_text(path, _decoded(content, layout.encoding, problems), layout, problems)
+
+
+def _check_layout(layout: Layout, kind: str, problems: Problems) -> None:
+    """Refuse what is said of a file of another kind: it would have no effect."""
+    of_text = [layout.separator, layout.encoding, layout.decimal if layout.decimal != "." else None]
+    wrong = [name for name, value in zip(("separator", "encoding", "decimal"), of_text, strict=True)
+             if value is not None and kind != "text"]  # fmt: skip
+    wrong += ["sheet"] if layout.sheet is not None and kind != "Excel" else []
+    for name in wrong:
+        what = "an Excel file" if name == "sheet" else "a text file"
+        found = "text" if kind == "text" else kind
+        problems.error(f"{name} was given, which {what} has; this one is {found}.", "Leave it out.")
+    problems.raise_if_errors()
+
+
+def _from_text(path: Path, text: str, layout: Layout, problems: Problems) -> TextTable:
     lines = text.splitlines()
     if not any(line.strip(" ,;\t") for line in lines):
         problems.error("The file is empty.", "Export the table again, with its header.")
         problems.raise_if_errors()
-    check_delimiter(next(line for line in lines if line.strip()), problems)
-    header, cells, rows = _parsed(text, problems)
+    separator = layout.separator
+    if separator is None and path.suffix.lower() in {".tsv", ".tab"}:
+        separator = "\t"
+    first = next(line for line in lines if line.strip())
+    if separator is None:
+        check_delimiter(first, problems)
+    elif separator not in first:
+        problems.error(
+            f"The header holds no {_NAMED[separator]}, which was said to separate the columns.",
+            "Correct the separator, or leave it out for a file with commas.",
+        )
+        problems.raise_if_errors()
+    header, cells, rows = _parsed(text, problems, separator or ",")
+    notes = []
+    if separator is not None:
+        notes.append(f"Columns are separated by {_NAMED[separator]}s, as was said.")
+    if layout.decimal == ",":
+        notes.append("The decimal mark is a comma, as was said.")
+    if layout.encoding is not None:
+        notes.append(f"The encoding is {layout.encoding}, as was said.")
     if not cells and not problems.errors:
         problems.error(
             "The file holds a header but no records.", "Export the table with its records."
         )
     problems.raise_if_errors()
-    return TextTable(header, cells, rows, problems)
+    return TextTable(header, cells, rows, problems, layout.decimal, "text", tuple(notes))
 
 
-def _decoded(path: Path, problems: Problems) -> str:
-    text = ""
+def _content(path: Path, problems: Problems) -> bytes:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes()
     except FileNotFoundError:
         problems.error(
             f"There is no file {path}.", "Check the spelling and the folder it is looked up from."
         )
     except IsADirectoryError:
         problems.error(f"{path} is a folder.", "Name one CSV file in it.")
-    except UnicodeDecodeError as error:
-        problems.error(
-            f"The file is not UTF-8 text (byte {error.start + 1} cannot be read as such).",
-            "Save it as 'CSV UTF-8'; spreadsheets (.xlsx) and other binary files need "
-            "exporting to CSV first.",
-        )
     except OSError as error:
         problems.error(f"The file cannot be opened: {error.strerror}.", "Check its permissions.")
+    problems.raise_if_errors()
+    return b""  # pragma: no cover - raised before
+
+
+def _decoded(content: bytes, encoding: str | None, problems: Problems) -> str:
+    text = ""
+    if encoding is None:
+        # A byte-order mark says what it is; UTF-16 without one is not guessed.
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        encoding = "utf-16" if marked else "utf-8-sig"
+    try:
+        text = content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        named = "UTF-8" if encoding == "utf-8-sig" else encoding
+        problems.error(
+            f"The file is not {named} text (byte {error.start + 1} cannot be read as such).",
+            "Save it as 'CSV UTF-8', or say its encoding, as Layout(encoding='cp1252') "
+            "(--encoding cp1252); binary files other than Excel, Parquet and SAS transport need "
+            "exporting to CSV first.",
+        )
+    except UnicodeError:
+        problems.error(f"The file is not {encoding} text.", "Correct the encoding.")
     if "\x00" in text:
         problems.error("The file is not text.", "Export it to CSV first.")
     problems.raise_if_errors()
@@ -108,17 +186,25 @@ def check_delimiter(header: str, problems: Problems) -> None:
         if len(header.strip().split(mark)) > 1:
             problems.error(
                 f"The columns are separated by {word} (delimiter {mark!r}); popk reads comma as "
-                "the delimiter and a point as the decimal mark.",
-                "Save the table as comma-separated CSV with decimal points.",
+                "the delimiter and a point as the decimal mark unless it is told otherwise.",
+                "Save the table as comma-separated CSV with decimal points."
+                if mark == " "
+                else f"Say so, as Layout(separator={mark!r}) (--separator {_OPTION[mark]}), with "
+                "decimal=',' (--decimal ,) where numbers have decimal commas; or save it as "
+                "comma-separated CSV with decimal points.",
             )
             problems.raise_if_errors()
 
 
 def _parsed(
-    text: str, problems: Problems
+    text: str, problems: Problems, separator: str
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...]]:
     """Header, cells and line numbers; blank lines are passed over."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), strict=True, delimiter=separator,
+        # A blank cell between tabs is a cell.
+        skipinitialspace=separator != "\t",
+    )  # fmt: skip
     header: tuple[str, ...] = ()
     cells: list[tuple[str, ...]] = []
     rows: list[int] = []
@@ -156,8 +242,7 @@ def _fits(record: Sequence[str], header: Sequence[str], row: int, problems: Prob
     return False
 
 
-def _from_frame(source: object) -> TextTable:
-    problems = Problems("The data frame", row_note=_FRAME_NOTE)
+def _from_frame(source: object, problems: Problems) -> TextTable:
     try:
         frame: Any = nw.from_native(source, eager_only=True, pass_through=True)
     except DuplicateError:
@@ -170,10 +255,10 @@ def _from_frame(source: object) -> TextTable:
         problems.raise_if_errors()
     if not isinstance(frame, nw.DataFrame):
         raise TypeError(
-            f"read_dataset was given {type(source).__name__}; it reads the path of a CSV file or "
+            f"read_dataset was given {type(source).__name__}; it reads the path of a file or "
             "a data frame held in memory (pandas, polars, pyarrow; collect a lazy one first)."
         )
-    columns = [[_cell_text(value) for value in frame[name].to_list()] for name in frame.columns]
+    columns = [[cell_text(value) for value in frame[name].to_list()] for name in frame.columns]
     cells = tuple(zip(*columns, strict=True))
     if not cells:
         problems.error("The data frame holds no records.", "Check how it was filtered.")
@@ -182,7 +267,7 @@ def _from_frame(source: object) -> TextTable:
     return TextTable(header, cells, tuple(range(1, len(cells) + 1)), problems)
 
 
-def _cell_text(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A frame's cell as it would stand in a CSV file; numbers keep every digit."""
     if isinstance(value, str):
         return value.strip()

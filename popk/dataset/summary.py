@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+
+from popk.dataset.dosing_times import dosing_times
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from popk.dataset.dataset import Dataset
 
-__all__ = ["html_summary", "summary_entries", "text_summary"]
+__all__ = ["html_summary", "rich_summary", "subject_table", "summary_entries", "text_summary"]
+
+_LEFT = "text-align:left"
 
 
 def text_summary(dataset: Dataset) -> str:
@@ -21,10 +29,55 @@ def text_summary(dataset: Dataset) -> str:
 def html_summary(dataset: Dataset) -> str:
     """The same as a small HTML table."""
     rows = "".join(
-        f'<tr><th scope="row">{escape(key)}</th><td>{escape(value)}</td></tr>'
+        f'<tr><th scope="row" style="{_LEFT}">{escape(key)}</th>'
+        f'<td style="{_LEFT}">{escape(value)}</td></tr>'
         for key, value in summary_entries(dataset)
     )
-    return f"<table><caption>Dataset</caption><tbody>{rows}</tbody></table>"
+    return f'<table><caption style="{_LEFT}">Dataset</caption><tbody>{rows}</tbody></table>'
+
+
+def rich_summary(dataset: Dataset) -> Table:
+    """The same as a table of a terminal, long lines wrapped in their column."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        title="Dataset", title_justify="left", title_style="bold", show_header=False, box=None,
+        padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    drawn.add_column(style="dim", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for key, value in summary_entries(dataset):
+        drawn.add_row(Text(key), Text(value))
+    return drawn
+
+
+def subject_table(dataset: Dataset) -> pd.DataFrame:
+    """One row per subject: doses, samples, those BLQ, times, covariates; units in the names."""
+    table, unit = dataset.table, dataset.units.time
+    numbers = np.searchsorted(dataset.starts, np.arange(table.sizes["record"]), side="right") - 1
+    gives = np.isin(table["EVID"].values, (1, 4))
+    observed, count = dataset.is_observation, dataset.n_subjects
+
+    def counted(which: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        kept = None if weights is None else weights[which]
+        return np.bincount(numbers[which], weights=kept, minlength=count).astype(int)
+
+    time = table["TIME"].values
+    frame = pd.DataFrame(
+        {
+            "doses": counted(gives, 1 + table["ADDL"].values),
+            "samples": counted(observed),
+            "BLQ": counted(observed & (table["CENS"].values == 1)),
+            f"first ({unit})": np.minimum.reduceat(time, dataset.starts),
+            f"last ({unit})": np.maximum.reduceat(time, dataset.starts),
+        },
+        index=pd.Index(list(dataset.subjects), name="ID"),
+    )
+    for name, values in dataset.covariate_table().items():
+        known = dataset.units.covariate(str(name)) or "1"
+        frame[str(name) if known == "1" else f"{name} ({known})"] = values
+    return frame
 
 
 def summary_entries(dataset: Dataset) -> list[tuple[str, str]]:
@@ -34,6 +87,7 @@ def summary_entries(dataset: Dataset) -> list[tuple[str, str]]:
         ("doses", _doses(dataset)),
         ("observations", _observations(dataset)),
         ("time", _range(dataset.table["TIME"].values, dataset.units.time)),
+        *_sampling(dataset),
     ]
     covariates, varying = dataset.covariate_table(), dataset.varying
     for name in dataset.covariates:
@@ -61,11 +115,32 @@ def summary_entries(dataset: Dataset) -> list[tuple[str, str]]:
             kept = slice(None) if name == "OCC" else dataset.is_observation
             numbers = np.unique(dataset.table[name].values[kept]).tolist()
             entries.append((what, ", ".join(str(number) for number in numbers)))
+    entries += [("read", sentence) for sentence in dataset.provenance]
     if dataset.unused_columns:
         entries.append(("unused columns", ", ".join(dataset.unused_columns)))
     if dataset.warnings:
         entries.append(("warnings", f"{len(dataset.warnings)} (see .warnings)"))
     return entries
+
+
+def _sampling(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """When samples were taken, and how many of a subject."""
+    when = dosing_times(dataset)
+    since = when.since[~np.isnan(when.since)]
+    table = dataset.table.isel(record=dataset.is_observation)
+    _, counts = np.unique(table["ID"].values, return_counts=True)
+    if len(counts):
+        low, middle, high = counts.min(), np.median(counts), counts.max()
+        each = f"{low}" if low == high else f"median {middle:g}, {low} to {high}"
+        yield "observations of a subject", each
+    if len(since):
+        low, middle, high = np.quantile(since, [0.0, 0.5, 1.0])
+        yield (
+            "time since the last dose",
+            f"median {middle:.3g}, {low:.3g} to {high:.3g} {dataset.units.time}",
+        )
+        share = 100 * when.trough.mean()
+        yield "troughs", f"{int(when.trough.sum())} of the observations ({share:.0f} %)"
 
 
 def _doses(dataset: Dataset) -> str:

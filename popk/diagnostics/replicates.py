@@ -16,9 +16,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popk.dataset import Dataset
+from popk.dataset.dosing_times import dosing_times
 from popk.design import Design, design_of
 from popk.diagnostics.convergence import verdict_of
-from popk.diagnostics.dosing_times import dosing_times
 from popk.errors import SettingError
 from popk.latent import latent_of
 from popk.model import PopModel

@@ -16,6 +16,7 @@ from popk.plots.learnt import plot_learnt
 from popk.plots.left_out_ranks import plot_loo_pit
 from popk.plots.observed_vs_predicted import plot_observed_vs_predicted
 from popk.plots.patient import plot_concentration, plot_patient
+from popk.plots.patients import plot_dataset
 from popk.plots.plan import plot_plan
 from popk.plots.points import Points
 from popk.plots.population import plot_population
@@ -41,6 +42,7 @@ __all__ = [
     "plot_concentration",
     "plot_contraction",
     "plot_criticism",
+    "plot_dataset",
     "plot_effects_against_covariates",
     "plot_elpd_differences",
     "plot_forecasts",

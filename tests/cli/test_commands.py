@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from popk.cli import main
+from popk.cli.options import UNSURE
 from popk.monitoring import Finding, to_json
 from popk.storage import load, save
 
@@ -197,7 +198,7 @@ def test_check_priors_names_a_mistaken_unit(data, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(MODEL)
     data.write_text(GOOD.replace("21.5", "21500").replace(",1,70", ",1000,70"))
     words = ["check-priors", str(tmp_path / "mine.py"), str(data), "--units", UNITS]
-    assert main(words) == 0
+    assert main(words) == UNSURE
     out = capsys.readouterr().out
     assert "PRIORS AND DATA DO NOT GO TOGETHER, nothing was changed:" in out
 
@@ -335,7 +336,8 @@ def test_a_fault_of_popk_itself_is_not_taken_for_the_users(data, monkeypatch):
 def test_a_fit_not_converged_is_stored_and_marked(data, tmp_path, capsys, sampled):
     sampled["converges"] = False
     (tmp_path / "mine.py").write_text(MODEL)
-    assert main(["fit", str(tmp_path / "mine.py"), str(data), "--out", str(tmp_path / "run")]) == 0
+    words = ["fit", str(tmp_path / "mine.py"), str(data), "--out", str(tmp_path / "run")]
+    assert main(words) == UNSURE
     out = capsys.readouterr().out
     assert out.index("NOT CONVERGED") < out.index("(not converged: not a final result)")
 

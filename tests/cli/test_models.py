@@ -1,8 +1,7 @@
 import pytest
 
+from popk.catalogue import CatalogueError, find_model
 from popk.cli import main
-from popk.cli.models import find_model
-from popk.cli.options import CommandError
 from popk.model import PopModel
 
 
@@ -15,7 +14,7 @@ def test_models_that_come_with_popk_are_found_by_name(name):
 
 @pytest.mark.parametrize("name", ["aspirin", "__init__", "natalizumab.model", "../natalizumab"])
 def test_an_unknown_name_lists_the_models_there_are(name):
-    with pytest.raises(CommandError, match=r"popk comes with adalimumab, .*natalizumab, nimotuz"):
+    with pytest.raises(CatalogueError, match=r"popk comes with adalimumab, .*natalizumab, nimotuz"):
         find_model(name)
 
 

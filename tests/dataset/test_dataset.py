@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import pickle
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from popk.dataset import DataError, Dataset, read_dataset
 from popk.dataset.carry import CARRY
@@ -219,6 +221,23 @@ def test_the_summary_counts_with_units(read, base, change):
     assert "WT: median 62.5, 61 to 64 kg" in text
     censored = change(*((row, "CENS", 1) for row in (3, 4)), *((row, "DV", 0.5) for row in (3, 4)))
     assert "every observation BLQ in ID 1" in repr(read(censored))
+
+
+def test_each_subject_has_a_row_with_units_in_the_names(read, base):
+    table = read(base).subject_table()
+    assert table.index.tolist() == ["1", "2", "3", "4"]
+    assert table.loc["2"].to_dict() == {
+        "doses": 2, "samples": 3, "BLQ": 1, "first (h)": 0, "last (h)": 24, "WT (kg)": 62,
+    }  # fmt: skip
+
+
+def test_the_terminal_shows_the_same_lines(read, base):
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(read(base, given={"concentration": "ug/mL"}))
+    shown = " ".join(console.export_text().split())
+    assert "subjects 4" in shown
+    assert "time since the last dose" in shown
+    assert "read Converted as asked: concentration in ug/mL" in shown
 
 
 def test_the_html_summary_is_escaped(read, base):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 from markupsafe import Markup
 
 from popk import plots
-from popk.dataset import Dataset
 from popk.dataset.summary import summary_entries
-from popk.diagnostics.dosing_times import dosing_times
 from popk.model import PopModel
 from popk.model.equations import model_sections
 from popk.model.mathml import section_mathml
@@ -29,7 +26,6 @@ def data_section(material: Material) -> Section:
     dataset = first.dataset
     # The warnings stand below in full.
     rows = [entry for entry in summary_entries(dataset) if entry[0] != "warnings"]
-    rows += _sampling(dataset)
     cells = tuple((Cell(what), Cell(text)) for what, text in rows)
     parts: list[Part] = [Table("Dataset", ("What", "How many, and which"), cells, texts=2)]
     if (table := first.check("residuals")) is not None:
@@ -49,26 +45,6 @@ def data_section(material: Material) -> Section:
         said = tuple(str(problem) for problem in dataset.warnings)
         parts.append(Listing(said, "Found and accepted while reading:", note=True))
     return Section("data", "Data", tuple(parts))
-
-
-def _sampling(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """When samples were taken, and how many of a subject."""
-    when = dosing_times(dataset)
-    since = when.since[~np.isnan(when.since)]
-    table = dataset.table.isel(record=dataset.is_observation)
-    _, counts = np.unique(table["ID"].values, return_counts=True)
-    if len(counts):
-        low, middle, high = counts.min(), np.median(counts), counts.max()
-        each = f"{low}" if low == high else f"median {middle:g}, {low} to {high}"
-        yield "observations of a subject", each
-    if len(since):
-        low, middle, high = np.quantile(since, [0.0, 0.5, 1.0])
-        yield (
-            "time since the last dose",
-            f"median {middle:.3g}, {low:.3g} to {high:.3g} {dataset.units.time}",
-        )
-        share = 100 * when.trough.mean()
-        yield "troughs", f"{int(when.trough.sum())} of the observations ({share:.0f} %)"
 
 
 def model_section(material: Material) -> Section:

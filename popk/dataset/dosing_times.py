@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from popk.dataset import Dataset
+if TYPE_CHECKING:
+    from popk.dataset.dataset import Dataset
 
 __all__ = ["NEAR_THE_NEXT", "DosingTimes", "dosing_times"]
 

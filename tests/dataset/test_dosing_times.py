@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from popk.diagnostics.dosing_times import dosing_times
+from popk.dataset.dosing_times import dosing_times
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Finding the model that a user named on the command line."""
+"""Finding the model that a user named: one that comes with popk, or one in a file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from popk.cli.options import CommandError
+from popk.errors import PopkError
 
 if TYPE_CHECKING:
     from popk.model import PopModel
 
-__all__ = ["find_model", "list_models"]
+__all__ = ["CatalogueError", "find_model", "list_models"]
+
+
+class CatalogueError(PopkError):
+    """There is no such model, or its file does not hold one; the text says what to do."""
 
 
 def find_model(name: str) -> PopModel:
@@ -19,7 +23,7 @@ def find_model(name: str) -> PopModel:
 
     Raises
     ------
-    CommandError
+    CatalogueError
         When there is none.
     ModelError
         When a JSON file does not hold one.
@@ -28,12 +32,12 @@ def find_model(name: str) -> PopModel:
 
     if name.endswith(".json"):
         if not Path(name).is_file():
-            raise CommandError(f"There is no model file {name}.")
+            raise CatalogueError(f"There is no model file {name}.")
         return PopModel.from_json(Path(name).read_text(encoding="utf-8"))
     file, _, attribute = name.rpartition(":") if ".py:" in name else (name, "", "model")
     found = _from_file(Path(file), attribute) if file.endswith(".py") else _shipped(name)
     if not isinstance(found, PopModel):
-        raise CommandError(
+        raise CatalogueError(
             f"{name}: {attribute} is of type {type(found).__name__}; expected a popk.PopModel."
         )
     return found
@@ -57,7 +61,7 @@ def _shipped(name: str) -> Any:
 
     names = _names()
     if name not in names:
-        raise CommandError(
+        raise CatalogueError(
             f"There is no model {name}; popk comes with {', '.join(names)}. For a model of your "
             "own give a Python file that defines `model`, as my_model.py."
         )
@@ -68,19 +72,19 @@ def _from_file(path: Path, attribute: str) -> Any:
     from importlib.util import module_from_spec, spec_from_file_location
 
     if not path.is_file():
-        raise CommandError(f"There is no model file {path}.")
+        raise CatalogueError(f"There is no model file {path}.")
     name = "popk_model_file"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise CommandError(f"{path} cannot be read as a Python file.")
+        raise CatalogueError(f"{path} cannot be read as a Python file.")
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses defined in the file look their module up
     try:
         spec.loader.exec_module(module)
     except Exception as fault:
-        raise CommandError(f"The model file {path} fails: {_explained(fault, path)}") from fault
+        raise CatalogueError(f"The model file {path} fails: {_explained(fault, path)}") from fault
     if not hasattr(module, attribute):
-        raise CommandError(
+        raise CatalogueError(
             f"{path} does not define {attribute}. Give the model that name, or say which one is "
             f"meant: {path}:NAME."
         )
