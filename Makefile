@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check-slow lint format types wheel bench bench-inference bench-individual clean
+.PHONY: help demo test check-slow lint format types wheel bench bench-inference bench-individual notebooks clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -26,7 +26,10 @@ demo: $(READY) ## run the worked example; its report is written to demo-run/
 	.venv/bin/popk demo --out demo-run
 
 test: $(READY) ## run the tests, except the slow statistical ones
-	$(PYTHON) -m pytest -m "not slow" -n 2
+	$(PYTHON) -m pytest -m "not slow and not notebook" -n 2
+
+notebooks: $(READY) ## execute all notebooks and rewrite their outputs
+	$(PYTHON) notebooks/execute.py
 
 check-slow: $(READY) ## run the slow statistical checks
 	$(PYTHON) -m pytest -m slow -n 2

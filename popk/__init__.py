@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from popk.prediction import predict
     from popk.prior_prediction import prior_predictive
     from popk.regimen import Regimen
-    from popk.reporting import report, sheet
+    from popk.reporting import report, sheet, show
     from popk.sensitivity import influence, power_scaling, robustness
     from popk.statistics import (
         IIV,
@@ -207,7 +207,7 @@ _HOMES = {
     "popk.prediction": ("predict",),
     "popk.prior_prediction": ("prior_predictive",),
     "popk.regimen": ("Regimen",),
-    "popk.reporting": ("report", "sheet"),
+    "popk.reporting": ("report", "sheet", "show"),
     "popk.sensitivity": ("influence", "power_scaling", "robustness"),
     "popk.statistics": (
         "Additive",
@@ -435,6 +435,7 @@ __all__ = [
     "sbc",
     "select",
     "sheet",
+    "show",
     "shrinkage",
     "slipped_visit",
     "target_attainment",

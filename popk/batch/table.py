@@ -40,7 +40,7 @@ type Progress = Callable[[int, int], None]
 _TRIES = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Batch:
     """What came of a table of patients.
 
@@ -74,6 +74,9 @@ class Batch:
     failed: int
     found: int
     _results: Folder
+
+    def __repr__(self) -> str:
+        return self.words
 
     def advice(self) -> pd.DataFrame:
         """The advice of all patients, in the order of the source; all in memory at once."""

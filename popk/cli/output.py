@@ -100,31 +100,16 @@ def print_table(
 
     With --json it is in the document by this `key`: `frame`, where all of it is not shown.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table as RichTable
     from rich.text import Text
+
+    from popk.reporting import rich_table
 
     converged = fitted is None or bool(json.loads(fitted.attrs["verdict"])["converged"])
     title = table.title + ("" if converged else " (not converged: not a final result)")
-    colours = {"yes": "green", "no": "dim", "warn": "bold red", "": ""}
-    drawn = RichTable(
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for at, text in enumerate(table.headers):
-        drawn.add_column(
-            Text(text), justify="left" if at < table.texts else "right", overflow="fold"
-        )
-    for row in table.rows:
-        drawn.add_row(*(Text(cell.text, style=colours[cell.mark]) for cell in row))
     if is_json():
         add_table(key, table.to_frame() if frame is None else frame, title=title, note=table.note)
         return
-    console.print(drawn)
+    console.print(rich_table(table, title=title))
     console.print(Text(table.note, style="dim"))
 
 
@@ -186,19 +171,6 @@ def _print_rows(
 
 def count_intervals(advice: xr.DataTree) -> str:
     """How many patients have which longest interval, in one line."""
-    import numpy as np
+    from popk.reporting import interval_counts
 
-    decision = advice["decision"].to_dataset()
-    reliable = decision["reliable"].values.astype(bool)
-    withheld = np.zeros_like(reliable)
-    if "withheld" in decision.coords:
-        withheld = decision["withheld"].values.astype(bool)
-        reliable |= withheld  # the reason that counts
-    longest = decision["longest"].values[reliable & ~withheld]
-    parts = [f"none {int(np.isnan(longest).sum())}"]
-    parts += [f"{week:g} weeks {int((longest == week).sum())}" for week in decision["week"].values]
-    if withheld.any():
-        parts.append(f"withheld {int(withheld.sum())}")
-    if not reliable.all():
-        parts.append(f"computation not reliable {int((~reliable).sum())}")
-    return f"Patients by longest interval: {', '.join(parts)}."
+    return interval_counts(advice)

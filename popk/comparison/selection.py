@@ -32,7 +32,7 @@ type Floats = NDArray[np.float64]
 _MANY = 4  # candidates from which on the best is worth a word of caution
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Selection:
     """What `select` found.
 
@@ -66,6 +66,9 @@ class Selection:
 
     def __str__(self) -> str:
         return "\n".join([self.words, *(f"  - {note}" for note in self.notes)])
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def select(  # noqa: PLR0913

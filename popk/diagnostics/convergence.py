@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from html import escape
 
 import numpy as np
 import xarray as xr
@@ -28,7 +29,7 @@ _INFINITE = "infinite"  # in JSON, the signs of the figures that are
 _BLOCK = 250_000  # draws of a variable that are looked at at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """The convergence of one fit: every figure, and what failed.
 
@@ -78,6 +79,18 @@ class Verdict:
         if self.kind == "approximation":
             lines.append(f"  {self.basis}")
         return "\n".join(lines + [f"  Note: {note}" for note in self.notes])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        first = self._first_line.removeprefix(self.headline)
+        failures = "".join(f"<li>{escape(text)}</li>" for text in self.failures)
+        basis = [self.basis] if self.kind == "approximation" else []
+        notes = "".join(f"<p>{escape(text)}</p>" for text in [*basis, *self.notes])
+        listed = f"<ul>{failures}</ul>" if failures else ""
+        head = f"<p><strong>{escape(self.headline)}</strong>{escape(first)}</p>"
+        return f"<div>{head}{listed}{notes}</div>"
 
     @property
     def _first_line(self) -> str:

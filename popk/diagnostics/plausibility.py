@@ -70,7 +70,7 @@ class OutputCheck:
     outside: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PriorCheck:
     """Whether a model's priors and a dataset go together: every figure, and what does not.
 
@@ -96,6 +96,9 @@ class PriorCheck:
             return "\n".join(["Priors and data go together:", *figures])
         head = "PRIORS AND DATA DO NOT GO TOGETHER, nothing was changed:"
         return "\n".join([head, *(f"  - {text}" for text in self.findings), *figures])
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         verdict = "Priors and data go together"

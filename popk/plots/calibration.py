@@ -48,7 +48,7 @@ def plot_calibration(result: xr.DataTree) -> Figure:
         _titled(axes[k], name, inside=bool(summary["inside"].sel(quantity=name)))
         if k % _COLUMNS == 0:
             axes[k].set_ylabel("ECDF difference")
-        axes[k].set_xlabel("place of the truth among draws")
+        axes[k].set_xlabel("Place of the truth among draws")
     if events:
         emitted = result["reliability"].to_dataset()
         _reliability(axes[-1], emitted)
@@ -83,8 +83,8 @@ def _reliability(ax: Axes, emitted: xr.Dataset) -> None:
         ax.plot(said[mask], happened[mask], marker, color=colour, markersize=4.5)
     ax.set_xlim(-0.03, 1.03)
     ax.set_ylim(-0.03, 1.03)
-    ax.set_xlabel("probability stated")
-    ax.set_ylabel("share at or above")
+    ax.set_xlabel("Probability stated")
+    ax.set_ylabel("Share at or above")
 
 
 def _titled(ax: Axes, name: str, *, inside: bool) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from popk.plots.points import Names, draw_points
-from popk.plots.style import BLUE, GREEN, GREY, INK, ORANGE, RED, PlotError, bare
+from popk.plots.style import BLUE, GREEN, GREY, INK, ORANGE, RED, Drawing, PlotError, axes_for, bare
 
 __all__ = ["plot_elpd_differences", "plot_khat", "plot_pointwise"]
 
@@ -18,13 +18,15 @@ _LABELLED = 3  # of each sign
 _SHAPES = (("o", BLUE), ("s", ORANGE), ("^", GREEN), ("D", RED), ("v", INK), ("P", GREY))
 
 
-def plot_elpd_differences(comparison: xr.DataTree) -> Figure:
+def plot_elpd_differences(comparison: xr.DataTree, *, ax: Axes | None = None) -> Figure:
     """Each model's elpd less that of the best, with two standard errors of the difference.
 
     Parameters
     ----------
     comparison
         From `popk.compare`.
+    ax
+        Where to draw; a new figure without it.
 
     Raises
     ------
@@ -33,8 +35,7 @@ def plot_elpd_differences(comparison: xr.DataTree) -> Figure:
     """
     own = _refused(comparison)["comparison"].to_dataset()
     names = [str(name) for name in own["model"].values]
-    figure = Figure(figsize=(8.2, 0.9 + 0.34 * len(names)), layout="constrained")
-    ax = bare(figure.subplots())
+    figure, ax = axes_for(ax, size=(8.2, 0.9 + 0.34 * len(names)))
     at = np.arange(len(names))
     difference, error = own["elpd_diff"].values, own["se_diff"].values
     ax.axvline(0.0, color=GREY, lw=1)
@@ -66,7 +67,7 @@ def plot_pointwise(comparison: xr.DataTree) -> Figure:
     """
     table = _refused(comparison)["pointwise"].to_dataset()
     best, *others = [str(name) for name in table["model"].values]
-    figure = Figure(figsize=(8.2, 0.5 + 2.3 * len(others)), layout="constrained")
+    figure = Drawing(figsize=(8.2, 0.5 + 2.3 * len(others)), layout="constrained")
     panels = figure.subplots(len(others), 1, squeeze=False).ravel().tolist()
     elpd = table["elpd_i"].transpose("model", ...).values
     for ax, name, own in zip(panels, others, elpd[1:], strict=True):
@@ -78,13 +79,15 @@ def plot_pointwise(comparison: xr.DataTree) -> Figure:
     return figure
 
 
-def plot_khat(comparison: xr.DataTree) -> Figure:
+def plot_khat(comparison: xr.DataTree, *, ax: Axes | None = None) -> Figure:
     """Pareto k-hat of each patient or observation left out; above 0.7 it had to be refitted.
 
     Parameters
     ----------
     comparison
         From `popk.compare`.
+    ax
+        Where to draw; a new figure without it.
 
     Raises
     ------
@@ -93,8 +96,7 @@ def plot_khat(comparison: xr.DataTree) -> Figure:
     """
     table = _refused(comparison)["pointwise"].to_dataset()
     names = [str(name) for name in table["model"].values]
-    figure = Figure(figsize=(8.2, 2.9), layout="constrained")
-    ax = bare(figure.subplots())
+    figure, ax = axes_for(ax, size=(8.2, 2.9))
     khat = table["khat"].transpose("model", ...).values
     for k, (name, own) in enumerate(zip(names, khat, strict=True)):
         marker, colour = _SHAPES[k % len(_SHAPES)]

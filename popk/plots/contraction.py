@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from popk.plots.panels import check_kind
-from popk.plots.style import BLUE, GREY, INK, ORANGE, axes_for, mark_not_converged
+from popk.plots.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    axes_for,
+    legend_above,
+    mark_not_converged,
+)
 
 __all__ = ["plot_contraction"]
 
 
-def plot_contraction(table: xr.Dataset) -> Figure:
+def plot_contraction(table: xr.Dataset, *, ax: Axes | None = None) -> Figure:
     """Contraction and overlap of prior and posterior of each population parameter.
 
     Contraction is 1 where the data say all, 0 where the posterior is as wide as the prior; with an
@@ -21,16 +30,18 @@ def plot_contraction(table: xr.Dataset) -> Figure:
     Parameters
     ----------
     table
-        From `popk.diagnostics.contraction`.
+        From `popk.contraction`.
+    ax
+        Where to draw; a new figure without it.
 
     Raises
     ------
     PlotError
         When the table is something else.
     """
-    check_kind(table, "contraction", "popk.diagnostics.contraction")
+    check_kind(table, "contraction", "popk.contraction")
     names = table["parameter"].values.tolist()
-    figure, ax = axes_for(None, size=(5.6, 0.9 + 0.27 * max(len(names), 2)))
+    figure, ax = axes_for(ax, size=(5.6, 0.9 + 0.27 * max(len(names), 2)))
     at = np.arange(len(names))[::-1]
     spread = np.clip(table["contraction"].values, 0, 1)
     overlap = table["overlap"].values
@@ -42,6 +53,6 @@ def plot_contraction(table: xr.Dataset) -> Figure:
     ax.set_yticks(at, names)
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("0: nothing learnt or no overlap; 1: all learnt or the same")
-    figure.legend(fontsize=7.5, frameon=False, loc="outside upper right", ncols=2)
+    legend_above(ax, columns=2)
     mark_not_converged(ax, table)
     return figure

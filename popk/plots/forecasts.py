@@ -14,6 +14,7 @@ from popk.plots.style import (
     GREY,
     INK,
     ORANGE,
+    Drawing,
     PlotError,
     bare,
     label,
@@ -56,7 +57,7 @@ def plot_forecasts(result: xr.DataTree, *, which: str = "next") -> Figure:
         raise PlotError(f"which is {which!r}; expected 'next' or 'all'.")
     scores = result["scores"].to_dataset().sel(which=which)
     scores = scores.isel(samples=np.flatnonzero(scores["n"].values > 0))
-    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
+    figure = Drawing(figsize=(8.0, 6.0), layout="constrained")
     axes = [bare(ax) for ax in figure.subplots(2, 2).ravel().tolist()]
     _pit(axes[0], result["forecasts"].to_dataset())
     _coverage(axes[1], scores)
@@ -66,7 +67,7 @@ def plot_forecasts(result: xr.DataTree, *, which: str = "next") -> Figure:
     counts = scores["n"].values.astype(int).tolist()
     ticks = [f"{k}\nn {n}" for k, n in zip(scores["samples"].values.tolist(), counts, strict=True)]
     for ax in axes[1:]:
-        ax.set_xlabel(f"samples used ({what})")
+        ax.set_xlabel(f"Samples used ({what})")
         ax.set_xticks(scores["samples"].values, ticks)
         ax.set_xlim(scores["samples"].values[0] - 0.4, scores["samples"].values[-1] + 0.4)
     mark_not_converged(figure, result)
@@ -84,7 +85,7 @@ def _pit(ax: Axes, table: xr.Dataset) -> None:
     ax.stairs(counts, edges, color=BLUE, lw=1.5, label="next observation")
     ax.set_ylim(0, 1.35 * max(float(counts.max(initial=1)), high))
     ax.set_xlabel("PIT: place of the observation in its forecast")
-    ax.set_ylabel("observations")
+    ax.set_ylabel("Observations")
     ax.legend(fontsize=7, frameon=False, loc="upper center", ncols=2)
 
 
@@ -94,7 +95,7 @@ def _coverage(ax: Axes, scores: xr.Dataset) -> None:
         _points(ax, scores, f"coverage_{nominal}", colour, marker, f"{nominal} % interval")
     ax.set_ylim(0, 118)
     ax.set_yticks(range(0, 101, 10))
-    ax.set_ylabel("observations inside (%)")
+    ax.set_ylabel("Observations inside (%)")
     ax.legend(fontsize=7, frameon=False, loc="upper center", ncols=2)
 
 
@@ -104,7 +105,7 @@ def _errors(ax: Axes, scores: xr.Dataset) -> None:
     _points(ax, scores, "mpe", ORANGE, "s", "MPE (bias)", _BESIDE)
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.2 * (high - low))
-    ax.set_ylabel("relative error of quantified (%)")
+    ax.set_ylabel("Relative error of quantified (%)")
     ax.legend(fontsize=7, frameon=False, loc="upper center", ncols=2)
 
 

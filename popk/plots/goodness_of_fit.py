@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from popk.diagnostics import trend
 from popk.plots.points import Names, draw_observations, names_of, outputs_of
-from popk.plots.style import GREY, INK, bare, label, log_scale, mark_not_converged
+from popk.plots.style import (
+    GREY,
+    INK,
+    Drawing,
+    bare,
+    label,
+    log_scale,
+    mark_not_converged,
+)
 
 __all__ = ["draw_trend", "plot_goodness_of_fit", "plot_observations"]
 
@@ -41,7 +49,7 @@ def plot_goodness_of_fit(residuals: xr.Dataset) -> Figure:
     """
     names, outputs = names_of(residuals), outputs_of(residuals)
     rows = len(outputs)
-    figure = Figure(figsize=(8.2, 0.5 + 3.4 * rows), layout="constrained")
+    figure = Drawing(figsize=(8.2, 0.5 + 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False, sharey="row")
     for row, (output, unit, own) in zip(panels, outputs, strict=True):
         part, whose = residuals.isel(observation=np.flatnonzero(own)), names.taken(own)
@@ -88,7 +96,7 @@ def plot_observations(residuals: xr.Dataset) -> Figure:
         When it is something else.
     """
     names, outputs = names_of(residuals), outputs_of(residuals)
-    figure = Figure(figsize=(8.2, 0.4 + 2.7 * len(outputs)), layout="constrained")
+    figure = Drawing(figsize=(8.2, 0.4 + 2.7 * len(outputs)), layout="constrained")
     panels = figure.subplots(len(outputs), 1, squeeze=False, sharex=True).ravel().tolist()
     clock = "TAD" if np.isfinite(residuals["TAD"].values).any() else "TIME"
     for ax, (output, unit, own) in zip(panels, outputs, strict=True):

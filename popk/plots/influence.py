@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from popk.plots.panels import check_kind
-from popk.plots.style import BLUE, GREY, INK, RED, PlotError, axes_for, mark_not_converged
+from popk.plots.style import (
+    BLUE,
+    GREY,
+    INK,
+    RED,
+    PlotError,
+    axes_for,
+    legend_above,
+    mark_not_converged,
+)
 
 __all__ = ["plot_influence"]
 
 
-def plot_influence(table: xr.Dataset, *, parameter: str, most: int = 15) -> Figure:
+def plot_influence(
+    table: xr.Dataset, *, parameter: str, most: int = 15, ax: Axes | None = None
+) -> Figure:
     """How the mean of one parameter moves without each of the most influential patients.
 
     Parameters
@@ -23,6 +35,8 @@ def plot_influence(table: xr.Dataset, *, parameter: str, most: int = 15) -> Figu
         Name of the population parameter.
     most
         How many patients to draw.
+    ax
+        Where to draw; a new figure without it.
 
     Raises
     ------
@@ -37,7 +51,7 @@ def plot_influence(table: xr.Dataset, *, parameter: str, most: int = 15) -> Figu
     change = part["mean_change"].values
     chosen = np.argsort(-np.abs(np.nan_to_num(change)))[:most]
     chosen = chosen[np.argsort(change[chosen])]
-    figure, ax = axes_for(None, size=(5.6, 1.0 + 0.24 * max(len(chosen), 2)))
+    figure, ax = axes_for(ax, size=(5.6, 1.0 + 0.24 * max(len(chosen), 2)))
     at = np.arange(len(chosen))
     sure = part["reliable"].values[chosen].astype(bool)
     ax.barh(at[sure], change[chosen][sure], color=BLUE, height=0.65, label="known well")
@@ -52,6 +66,6 @@ def plot_influence(table: xr.Dataset, *, parameter: str, most: int = 15) -> Figu
     ax.set_yticks(at, [f"ID {name}" for name in part["subject"].values[chosen]])
     ax.grid(visible=False, axis="y")
     ax.set_xlabel(f"Change of the mean of {parameter} without the patient (posterior SDs)")
-    figure.legend(fontsize=7.5, frameon=False, loc="outside upper right", ncols=2)
+    legend_above(ax, columns=2)
     mark_not_converged(ax, table)
     return figure

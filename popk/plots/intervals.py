@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from popk.plots.style import BLUE, GREY, INK, RED, bare, label, log_scale, mark_not_converged
+from popk.plots.style import (
+    BLUE,
+    GREY,
+    INK,
+    RED,
+    Drawing,
+    bare,
+    label,
+    log_scale,
+    mark_not_converged,
+)
 
 __all__ = ["plot_intervals"]
 
@@ -25,7 +35,7 @@ def plot_intervals(advice: xr.DataTree) -> Figure:
     advice
         Advice of popk, with `decision`.
     """
-    figure = Figure(figsize=(8.2, 2.9), layout="constrained")
+    figure = Drawing(figsize=(8.2, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_counts(bare(left), advice)
     _draw_troughs(bare(right), advice)
@@ -79,15 +89,11 @@ def _draw_troughs(ax: Axes, advice: xr.DataTree) -> None:
             ax.hlines(middle, week - 0.35 * gap, week + 0.35 * gap, color=INK, linewidth=1.8)
     target = float(advice.attrs["target"])
     ax.axhline(target, color=GREY, linestyle="--", linewidth=1.2)
+    # Beside the axes, where no patient stands.
     ax.annotate(
-        f"target {target:g}",
-        (1, target),
-        xycoords=("axes fraction", "data"),
-        ha="right",
-        va="bottom",
-        fontsize=7.5,
-        color=INK,
-    )
+        f"target\n{target:g}", (1, target), xycoords=("axes fraction", "data"), xytext=(3, 0),
+        textcoords="offset points", ha="left", va="center", fontsize=7.5, color=INK,
+    )  # fmt: skip
     ax.set(xticks=weeks)
     if (troughs > 0).all():
         log_scale(ax, y=True)

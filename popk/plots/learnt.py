@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from popk.diagnostics import WEAK
-from popk.plots.style import BLUE, GREY, INK, PlotError, bare
+from popk.plots.style import BLUE, GREY, INK, PlotError, axes_for
 
 __all__ = ["plot_learnt"]
 
 
-def plot_learnt(identifiability: xr.Dataset) -> Figure:
+def plot_learnt(identifiability: xr.Dataset, *, ax: Axes | None = None) -> Figure:
     """Posterior SD over prior SD of each parameter, from the one that the data say least of.
 
     Both in normal scores of the priors: 1 where the data say nothing. Beyond the dashed line more
@@ -22,6 +23,8 @@ def plot_learnt(identifiability: xr.Dataset) -> Figure:
     ----------
     identifiability
         From `popk.diagnose`, or the group of that name of a fit.
+    ax
+        Where to draw; a new figure without it.
 
     Raises
     ------
@@ -33,8 +36,7 @@ def plot_learnt(identifiability: xr.Dataset) -> Figure:
     order = np.argsort(-identifiability["sd_ratio"].values, kind="stable")
     ratio = identifiability["sd_ratio"].values[order]
     names = [str(identifiability["estimated"].values[k]) for k in order]
-    figure = Figure(figsize=(8.2, 0.9 + 0.24 * len(names)), layout="constrained")
-    ax = bare(figure.subplots())
+    figure, ax = axes_for(ax, size=(8.2, 0.9 + 0.24 * len(names)))
     at = np.arange(len(names))
     limit = float(np.sqrt(WEAK))
     ax.barh(at, ratio, height=0.6, color=BLUE, alpha=0.35, ec=BLUE, lw=0.8)

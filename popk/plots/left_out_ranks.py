@@ -10,7 +10,7 @@ from scipy.stats import beta
 from popk.plots.goodness_of_fit import draw_trend
 from popk.plots.panels import check_kind
 from popk.plots.points import draw_observations, names_of
-from popk.plots.style import BLUE, GREY, INK, bare, label, mark_not_converged
+from popk.plots.style import BLUE, GREY, INK, Drawing, bare, label, mark_not_converged
 
 __all__ = ["plot_loo_pit"]
 
@@ -35,7 +35,7 @@ def plot_loo_pit(table: xr.Dataset) -> Figure:
         When the table is something else.
     """
     check_kind(table, "loo pit", "popk.loo_pit")
-    figure = Figure(figsize=(7.4, 3.1), layout="constrained")
+    figure = Drawing(figsize=(7.4, 3.1), layout="constrained")
     left, right = (bare(ax) for ax in figure.subplots(1, 2))
     x, pit = table["TAD"].values, table["pit"].values
     left.axhline(0.5, color=INK, lw=0.9, zorder=1)

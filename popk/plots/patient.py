@@ -13,6 +13,7 @@ from popk.plots.style import (
     GREY,
     INK,
     RED,
+    Drawing,
     PlotError,
     axes_for,
     bare,
@@ -20,6 +21,7 @@ from popk.plots.style import (
     log_scale,
     mark_not_converged,
     position_of,
+    subject_of,
     title_of,
     units_of,
 )
@@ -27,7 +29,7 @@ from popk.plots.style import (
 __all__ = ["dose_times", "plot_concentration", "plot_patient"]
 
 
-def plot_patient(advice: xr.DataTree, *, subject: str) -> Figure:
+def plot_patient(advice: xr.DataTree, *, subject: str | None = None) -> Figure:
     """Two panels: concentration over time, and P(trough >= target) against the interval.
 
     Parameters
@@ -35,22 +37,24 @@ def plot_patient(advice: xr.DataTree, *, subject: str) -> Figure:
     advice
         Advice of popk, with `decision`, `curve` and `data`.
     subject
-        The patient's ID.
+        The patient's ID; the first if None.
 
     Raises
     ------
     PlotError
         When the advice holds no such subject.
     """
-    position_of(advice, subject)
-    figure = Figure(figsize=(8.2, 2.7), layout="constrained")
+    subject = subject_of(advice, subject)
+    figure = Drawing(figsize=(8.2, 2.7), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.9, 1))
     plot_concentration(advice, subject=subject, ax=bare(left))
     plot_probability_curve(advice, subject=subject, ax=bare(right))
     return figure
 
 
-def plot_concentration(advice: xr.DataTree, *, subject: str, ax: Axes | None = None) -> Figure:
+def plot_concentration(
+    advice: xr.DataTree, *, subject: str | None = None, ax: Axes | None = None
+) -> Figure:
     """Median and 90 % interval of the true concentration, observations, doses and the target.
 
     The axis is logarithmic, so that troughs can be read beside peaks; it ends below the target
@@ -62,7 +66,7 @@ def plot_concentration(advice: xr.DataTree, *, subject: str, ax: Axes | None = N
     advice
         Advice of popk, with `curve` and `data`.
     subject
-        The patient's ID.
+        The patient's ID; the first if None.
     ax
         Where to draw; a new figure without it.
 
@@ -71,6 +75,7 @@ def plot_concentration(advice: xr.DataTree, *, subject: str, ax: Axes | None = N
     PlotError
         When the advice holds no such subject, or no curves.
     """
+    subject = subject_of(advice, subject)
     at = position_of(advice, subject)
     figure, ax = axes_for(ax, size=(5.2, 2.7))
     units = units_of(advice)
@@ -94,7 +99,7 @@ def plot_concentration(advice: xr.DataTree, *, subject: str, ax: Axes | None = N
     data = advice["data"].to_dataset()
     own = _since_last_reset(data.isel(record=(data["ID"].values.astype(str) == subject)))
     seen = own["DV"].values[own["DV"].values > 0]
-    lowest = 0.5 * min(target, *seen.tolist())
+    lowest = 0.5 * min([target, *seen.tolist()])
     _draw_records(ax, own, start=start, lowest=lowest)
     ax.axhline(target, color=GREY, linestyle="--", linewidth=1, label=f"target {target:g}")
     ax.set_xlim(start, float(time.max()))

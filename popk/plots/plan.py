@@ -16,6 +16,7 @@ from popk.plots.style import (
     INK,
     RED,
     PlotError,
+    chosen_of,
     grid_of_axes,
     is_converged,
     mark_not_converged,
@@ -25,10 +26,11 @@ from popk.plots.style import (
 __all__ = ["plot_plan"]
 
 _DARK_ORANGE = "#b3760a"
-_MOST = 12  # patients in one figure
 
 
-def plot_plan(result: xr.DataTree, *, subjects: Sequence[str] | None = None) -> Figure:
+def plot_plan(
+    result: xr.DataTree, *, subjects: Sequence[str] | None = None, most: int = 12
+) -> Figure:
     """P(trough >= target) at each visit of a plan, one panel for each patient.
 
     Dashed and orange: the plan followed without samples; blue: with a sample at each visit, where
@@ -39,7 +41,9 @@ def plot_plan(result: xr.DataTree, *, subjects: Sequence[str] | None = None) -> 
     result
         What `popk.transition_plan` returned.
     subjects
-        Which patients; the first twelve if None.
+        IDs to draw; without it the first `most`.
+    most
+        How many panels to draw when `subjects` is not given.
 
     Raises
     ------
@@ -50,9 +54,8 @@ def plot_plan(result: xr.DataTree, *, subjects: Sequence[str] | None = None) -> 
         raise PlotError("This is not the result of popk.transition_plan; give what it returned.")
     table = result["decision"].to_dataset()
     held = [str(name) for name in table["subject"].values]
-    chosen = held[:_MOST] if subjects is None else [str(name) for name in subjects]
-    if unknown := [name for name in chosen if name not in held]:
-        raise PlotError(f"The plan holds no subject {', '.join(unknown)}; it holds {held[:10]}.")
+    asked = held[:most] if subjects is None else subjects
+    chosen = [chosen_of(held, name, of="the plan") for name in asked]
     figure, axes = grid_of_axes(len(chosen), columns=3, size=(3.3, 2.7), share_y=True)
     for k, (ax, name) in enumerate(zip(axes, chosen, strict=True)):
         _panel(ax, table.sel(subject=name), first=k == 0)

@@ -13,9 +13,12 @@ from popk.plots.style import (
     GREY,
     INK,
     ORANGE,
+    Drawing,
     PlotError,
     axes_for,
     bare,
+    chosen_of,
+    legend_above,
     mark_not_converged,
     title_of,
 )
@@ -25,23 +28,25 @@ __all__ = ["plot_interval_sensitivity", "plot_interval_shifts", "plot_power_scal
 _WORTH_A_LOOK = 0.05
 
 
-def plot_power_scaling(tree: xr.DataTree) -> Figure:
+def plot_power_scaling(result: xr.DataTree, *, ax: Axes | None = None) -> Figure:
     """Sensitivity of each population parameter to prior and likelihood; above 0.05 worth a look.
 
     Parameters
     ----------
-    tree
+    result
         From `popk.power_scaling`.
+    ax
+        Where to draw; a new figure without it.
 
     Raises
     ------
     PlotError
-        When the tree is something else.
+        When it is something else.
     """
-    check_kind(tree, "power scaling", "popk.power_scaling")
-    table = tree["parameters"].to_dataset()
+    check_kind(result, "power scaling", "popk.power_scaling")
+    table = result["parameters"].to_dataset()
     names = table["parameter"].values.tolist()
-    figure, ax = axes_for(None, size=(5.6, 0.9 + 0.27 * max(len(names), 2)))
+    figure, ax = axes_for(ax, size=(5.6, 0.9 + 0.27 * max(len(names), 2)))
     at = np.arange(len(names))[::-1]
     values = table["sensitivity"]
     prior, data = (values.sel(component=c).values for c in ("prior", "likelihood"))
@@ -53,65 +58,66 @@ def plot_power_scaling(tree: xr.DataTree) -> Figure:
     ax.set_yticks(at, names)
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("Power-scaling sensitivity")
-    figure.legend(fontsize=7.5, frameon=False, loc="outside upper right", ncols=2)
-    mark_not_converged(ax, tree)
+    legend_above(ax, columns=2)
+    mark_not_converged(ax, result)
     return figure
 
 
-def plot_interval_sensitivity(tree: xr.DataTree, *, subject: str) -> Figure:
+def plot_interval_sensitivity(result: xr.DataTree, *, subject: str | None = None) -> Figure:
     """One patient's P(trough ≥ target) for each interval, as prior and likelihood are scaled.
 
     Parameters
     ----------
-    tree
+    result
         From `popk.power_scaling` with an advice.
     subject
-        The patient's ID.
+        The patient's ID; the first if None.
 
     Raises
     ------
     PlotError
-        When the tree is something else, rests on no advice, or holds no such patient.
+        When it is something else, rests on no advice, or holds no such patient.
     """
-    check_kind(tree, "power scaling", "popk.power_scaling")
-    if "intervals" not in tree.children:
+    check_kind(result, "power scaling", "popk.power_scaling")
+    if "intervals" not in result.children:
         raise PlotError("No advice was given to popk.power_scaling, so there are no intervals.")
-    table = tree["intervals"].to_dataset()
+    table = result["intervals"].to_dataset()
     known = table["subject"].values.astype(str).tolist()
-    if subject not in known:
-        raise PlotError(f"There is no patient {subject} here; there are {', '.join(known[:10])}.")
+    subject = chosen_of(known, subject, of="this result")
     part = table.isel(subject=known.index(subject))
-    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+    figure = Drawing(figsize=(7.2, 2.9), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for ax, component in zip(axes, part["component"].values.tolist(), strict=True):
-        _curves(bare(ax), part.sel(component=component), float(tree.attrs["probability"]))
+        _curves(bare(ax), part.sel(component=component), float(result.attrs["probability"]))
         ax.set_title(f"{component} scaled", fontsize=9, color=INK, loc="left")
         ax.set_xlabel("Interval after the last dose (weeks)")
-    target, unit = tree.attrs["target"], tree.attrs["target_units"]
+    target, unit = result.attrs["target"], result.attrs["target_units"]
     axes[0].set_ylabel(f"P(trough ≥ {target:g} {unit})")
     axes[0].legend(fontsize=7.5, frameon=False, title="power", title_fontsize=7.5)
     figure.suptitle(title_of(subject), x=0.01, ha="left", fontsize=9, color=INK)
-    mark_not_converged(axes[0], tree)
+    mark_not_converged(axes[0], result)
     return figure
 
 
-def plot_interval_shifts(tree: xr.DataTree) -> Figure:
+def plot_interval_shifts(result: xr.DataTree, *, ax: Axes | None = None) -> Figure:
     """How many longest intervals become shorter or longer, as prior and likelihood are scaled.
 
     Parameters
     ----------
-    tree
+    result
         From `popk.power_scaling` with an advice.
+    ax
+        Where to draw; a new figure without it.
 
     Raises
     ------
     PlotError
-        When the tree is something else, or rests on no advice.
+        When it is something else, or rests on no advice.
     """
-    check_kind(tree, "power scaling", "popk.power_scaling")
-    if "intervals" not in tree.children:
+    check_kind(result, "power scaling", "popk.power_scaling")
+    if "intervals" not in result.children:
         raise PlotError("No advice was given to popk.power_scaling, so there are no intervals.")
-    table = tree["intervals"].to_dataset()
+    table = result["intervals"].to_dataset()
     # None at all is the shortest.
     longest = table["longest"].fillna(0.0)
     now = longest.sel(power=1.0)
@@ -121,7 +127,7 @@ def plot_interval_shifts(tree: xr.DataTree) -> Figure:
         for power in table["power"].values.tolist()
         if power != 1.0
     ]
-    figure, ax = axes_for(None, size=(6.4, 1.0 + 0.36 * len(pairs)))
+    figure, ax = axes_for(ax, size=(6.4, 1.0 + 0.36 * len(pairs)))
     at = np.arange(len(pairs))[::-1]
     moved = [(longest - now).sel(component=c, power=p).values for c, p in pairs]
     left = np.zeros(len(pairs))
@@ -151,8 +157,8 @@ def plot_interval_shifts(tree: xr.DataTree) -> Figure:
     ax.set_xlim(0, max(float(left.max()), 1.0))
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("Patients, by what becomes of their longest interval")
-    figure.legend(fontsize=7.5, frameon=False, loc="outside upper right", ncols=3)
-    mark_not_converged(ax, tree)
+    legend_above(ax, columns=3)
+    mark_not_converged(ax, result)
     return figure
 
 

@@ -13,6 +13,7 @@ from popk.plots.style import (
     GREY,
     INK,
     ORANGE,
+    Drawing,
     PlotError,
     bare,
     label,
@@ -54,7 +55,7 @@ def plot_vpc(table: xr.Dataset, *, log: bool = False) -> Figure:
     with_blq = bool(table["blq_observed"].notnull().any())
     heights = _HEIGHTS if with_blq else _HEIGHTS[:1]
     wide = 4.2 if len(strata) < 3 else 3.0  # a page shows what is wider in smaller letters
-    figure = Figure(
+    figure = Drawing(
         figsize=(max(6.8, 0.4 + wide * len(strata)), 0.6 + 1.1 * sum(heights)),
         layout="constrained",
     )
@@ -63,7 +64,7 @@ def plot_vpc(table: xr.Dataset, *, log: bool = False) -> Figure:
         len(heights), len(strata), squeeze=False, sharex=True, sharey="row" if shared else False,
         height_ratios=heights,
     )  # fmt: skip
-    time = label(table["x"].attrs["long_name"], table["x"].attrs["units"])
+    time = label(_capital(table["x"].attrs["long_name"]), table["x"].attrs["units"])
     probability = f"{100 * table.attrs['band_probability']:.0f} %"
     for k, name in enumerate(strata):
         part = table.isel(stratum=k)
@@ -113,7 +114,7 @@ def _fractions(ax: Axes, part: xr.Dataset) -> None:
     _boxes(ax, edges, part["blq_simulated"].values[:, [0, 2]], GREY, None)
     ax.plot(part["x"].values, part["blq_observed"].values, "-", marker="o", ms=3, lw=1.2, color=INK)
     ax.set_ylim(-0.02, 1.02)
-    ax.set_ylabel("fraction BLQ")
+    ax.set_ylabel("Fraction BLQ")
 
 
 def _boxes(ax: Axes, edges: Floats, ends: Floats, colour: str, words: str | None) -> None:

@@ -14,6 +14,7 @@ from popk.plots.style import (
     ORANGE,
     PlotError,
     axes_for,
+    chosen_of,
     mark_not_converged,
     title_of,
 )
@@ -49,10 +50,7 @@ def plot_preferences(
     if result.attrs.get("question") != "preference curve":
         raise PlotError("This is not the result of popk.preference_curve; give what it returned.")
     table = result["decision"].to_dataset()
-    held = [str(name) for name in table["subject"].values]
-    name = held[0] if subject is None else str(subject)
-    if name not in held:
-        raise PlotError(f"The curve holds no subject {name}; it holds {', '.join(held[:10])}.")
+    name = chosen_of(table["subject"].values.tolist(), subject, of="the curve")
     figure, ax = axes_for(ax, size=(5.0, 3.1))
     own = table.sel(subject=name)
     values, best = own["value"].values, own["best"].values

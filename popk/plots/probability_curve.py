@@ -24,7 +24,9 @@ __all__ = ["plot_probability_curve"]
 _DARK_ORANGE = "#b3760a"  # the palette's orange is too light for a thin line
 
 
-def plot_probability_curve(advice: xr.DataTree, *, subject: str, ax: Axes | None = None) -> Figure:
+def plot_probability_curve(
+    advice: xr.DataTree, *, subject: str | None = None, ax: Axes | None = None
+) -> Figure:
     """P(trough >= target) against the interval in weeks.
 
     The solid line is the next interval, the dashed one the same interval kept up; the
@@ -37,7 +39,7 @@ def plot_probability_curve(advice: xr.DataTree, *, subject: str, ax: Axes | None
     advice
         Advice of popk, with `decision`.
     subject
-        The patient's ID.
+        The patient's ID; the first if None.
     ax
         Where to draw; a new figure without it.
 

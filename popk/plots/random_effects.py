@@ -12,6 +12,7 @@ from popk.plots.style import (
     BLUE,
     GREY,
     INK,
+    Drawing,
     PlotError,
     bare,
     grid_of_axes,
@@ -87,7 +88,7 @@ def plot_effects_against_covariates(table: xr.Dataset) -> Figure:
     effects = table["effect"].values.tolist()
     if not covariates:
         raise PlotError("The data have no covariates to draw random effects against.")
-    figure = Figure(
+    figure = Drawing(
         figsize=(0.6 + 2.5 * len(covariates), 0.3 + 2.1 * len(effects)), layout="constrained"
     )
     axes = figure.subplots(len(effects), len(covariates), squeeze=False, sharex="col", sharey="row")

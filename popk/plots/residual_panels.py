@@ -11,7 +11,16 @@ from scipy.special import ndtri
 
 from popk.plots.goodness_of_fit import draw_trend
 from popk.plots.points import KINDS, Names, draw_observations, draw_points, names_of
-from popk.plots.style import BLUE, GREY, INK, bare, label, log_scale, mark_not_converged
+from popk.plots.style import (
+    BLUE,
+    GREY,
+    INK,
+    Drawing,
+    bare,
+    label,
+    log_scale,
+    mark_not_converged,
+)
 
 __all__ = ["plot_npde", "plot_residuals"]
 
@@ -38,7 +47,7 @@ def plot_residuals(residuals: xr.Dataset) -> Figure:
         When it is something else.
     """
     names = names_of(residuals)
-    figure = Figure(figsize=_SIZE, layout="constrained")
+    figure = Drawing(figsize=_SIZE, layout="constrained")
     pairs = (("IWRES", "IPRED"), ("IWRES", "TAD"), ("PWRES", "PRED"), ("PWRES", "TIME"))
     for ax, (y, x) in zip(figure.subplots(2, 2).ravel().tolist(), pairs, strict=True):
         _scatter(bare(ax), residuals, x, y, names)
@@ -60,7 +69,7 @@ def plot_npde(npde: xr.Dataset) -> Figure:
         When it is something else.
     """
     names = names_of(npde)
-    figure = Figure(figsize=_SIZE, layout="constrained")
+    figure = Drawing(figsize=_SIZE, layout="constrained")
     panels = [bare(ax) for ax in figure.subplots(2, 2).ravel().tolist()]
     for ax, x in zip(panels, ("PRED", "TIME"), strict=False):
         _scatter(ax, npde, x, "NPDE", names)

@@ -9,14 +9,24 @@ from matplotlib.figure import Figure
 
 from popk.plots.patient import plot_concentration
 from popk.plots.probability_curve import plot_probability_curve
-from popk.plots.style import GREY, INK, bare, label, log_scale, position_of, units_of
+from popk.plots.style import (
+    GREY,
+    INK,
+    Drawing,
+    bare,
+    label,
+    log_scale,
+    position_of,
+    subject_of,
+    units_of,
+)
 
 __all__ = ["plot_sheet"]
 
 _SIZE = (7.6, 1.95)  # inches: the width of an A4 page between its margins
 
 
-def plot_sheet(advice: xr.DataTree, *, subject: str, usable: bool = True) -> Figure:
+def plot_sheet(advice: xr.DataTree, *, subject: str | None = None, usable: bool = True) -> Figure:
     """Concentration over time beside the probability of each interval, the advised one marked.
 
     Parameters
@@ -24,7 +34,7 @@ def plot_sheet(advice: xr.DataTree, *, subject: str, usable: bool = True) -> Fig
     advice
         Advice of popk, with `decision`, `curve` and `data`.
     subject
-        The patient's ID.
+        The patient's ID; the first if None.
     usable
         Whether the advice may be used; if not, only the samples and the target are drawn.
 
@@ -33,8 +43,9 @@ def plot_sheet(advice: xr.DataTree, *, subject: str, usable: bool = True) -> Fig
     PlotError
         When the advice holds no such subject.
     """
+    subject = subject_of(advice, subject)
     at = position_of(advice, subject)
-    figure = Figure(figsize=_SIZE, layout="constrained")
+    figure = Drawing(figsize=_SIZE, layout="constrained")
     if not usable:
         _samples_alone(advice, subject, bare(figure.subplots()))
         return figure

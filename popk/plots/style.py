@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import cast
 
 import numpy as np
@@ -24,16 +25,20 @@ __all__ = [
     "NOT_CONVERGED",
     "ORANGE",
     "RED",
+    "Drawing",
     "PlotError",
     "axes_for",
     "bare",
+    "chosen_of",
     "grid_of_axes",
     "interval",
     "is_converged",
     "label",
+    "legend_above",
     "log_scale",
     "mark_not_converged",
     "position_of",
+    "subject_of",
     "title_of",
     "units_of",
 ]
@@ -45,6 +50,8 @@ INK, GREY = "#26323d", "#8a939b"
 INTERVAL = 0.9  # probability of every interval drawn
 NOT_CONVERGED = "not converged: not a final result"
 
+_DPI = 96  # of a figure in a notebook
+
 type Floats = NDArray[np.float64]
 
 
@@ -52,10 +59,19 @@ class PlotError(PopkError):
     """A figure that cannot be drawn from what was given; the text says why."""
 
 
+class Drawing(Figure):
+    """A matplotlib Figure that a notebook shows although pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        self.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+        return file.getvalue()
+
+
 def axes_for(ax: Axes | None, *, size: tuple[float, float]) -> tuple[Figure, Axes]:
     """The axes given with its figure, or new ones of `size` inches."""
     if ax is None:
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Drawing(figsize=size, layout="constrained")
         return figure, bare(figure.subplots())
     return cast(Figure, ax.get_figure(root=True)), bare(ax)
 
@@ -66,7 +82,7 @@ def grid_of_axes(
     """A figure of `count` small axes, `columns` in a row, each of `size` inches."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    figure = Drawing(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y).ravel().tolist()
     for spare in axes[count:]:
         spare.remove()
@@ -151,8 +167,33 @@ def interval(draws: xr.DataArray) -> tuple[Floats, Floats, Floats]:
     return found[0], found[1], found[2]
 
 
-def position_of(tree: xr.DataTree, subject: str) -> int:
-    """The position of a subject in the group `decision` of an advice.
+def legend_above(ax: Axes, *, columns: int) -> None:
+    """A legend over the axes' upper right corner, in a row."""
+    ax.legend(
+        fontsize=7.5, frameon=False, loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=columns,
+        handletextpad=0.5, columnspacing=1.2,
+    )  # fmt: skip
+
+
+def chosen_of(held: Sequence[object], subject: object | None, *, of: str) -> str:
+    """The subject asked for as it is named among those `held`; the first if None.
+
+    Raises
+    ------
+    PlotError
+        When there is no such subject; `of` says in what.
+    """
+    names = [str(name) for name in held]
+    if subject is None and names:
+        return names[0]
+    if str(subject) not in names:
+        some = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        raise PlotError(f"There is no subject {subject} in {of}; it holds {some}.")
+    return str(subject)
+
+
+def position_of(tree: xr.DataTree, subject: str | None) -> int:
+    """The position of a subject in the group `decision` of an advice; the first if None.
 
     Raises
     ------
@@ -160,7 +201,17 @@ def position_of(tree: xr.DataTree, subject: str) -> int:
         When the advice holds no such subject.
     """
     held = [str(name) for name in tree["decision"].to_dataset()["subject"].values]
-    if subject not in held:
-        some = ", ".join(held[:10]) + (f" and {len(held) - 10} more" if len(held) > 10 else "")
-        raise PlotError(f"There is no subject {subject} in the advice; it holds {some}.")
-    return held.index(subject)
+    return held.index(chosen_of(held, subject, of="the advice"))
+
+
+def subject_of(tree: xr.DataTree, subject: str | None) -> str:
+    """The subject of an advice as it is named there; the first if None.
+
+    Raises
+    ------
+    PlotError
+        When the advice holds no such subject.
+    """
+    return chosen_of(
+        tree["decision"].to_dataset()["subject"].values.tolist(), subject, of="the advice"
+    )

@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from popk.plots.style import BLUE, GREEN, GREY, INK, PlotError, bare
+from popk.plots.style import BLUE, GREEN, GREY, INK, Drawing, PlotError, bare
 
 __all__ = ["plot_trial"]
 
@@ -37,7 +37,7 @@ def plot_trial(result: xr.DataTree) -> Figure:
     own = result["summary"].to_dataset()
     names = [str(name) for name in own["policy"].values]
     width, base, each = _SIZE
-    figure = Figure(figsize=(width, max(3.2, base + each * len(names))), layout="constrained")
+    figure = Drawing(figsize=(width, max(3.2, base + each * len(names))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     _trade(bare(left), own, names, result)
     _intervals(bare(right), result["visits"].to_dataset(), names)
@@ -64,8 +64,8 @@ def _trade(ax: Axes, own: xr.Dataset, names: list[str], result: xr.DataTree) -> 
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.margins(x=0.12)
     target = f"{float(result.attrs['target']):g} {result.attrs['target_units']}"
-    ax.set_xlabel("infusions per year")
-    ax.set_ylabel(f"troughs under {target} (%)")
+    ax.set_xlabel("Infusions per year")
+    ax.set_ylabel(f"Troughs under {target} (%)")
 
 
 def _intervals(ax: Axes, visits: xr.Dataset, names: list[str]) -> None:
@@ -93,7 +93,7 @@ def _intervals(ax: Axes, visits: xr.Dataset, names: list[str]) -> None:
     ax.invert_yaxis()
     ax.grid(visible=False, axis="y")
     ax.set_xlim(0, 100)
-    ax.set_xlabel("time at each interval in weeks (%)")
+    ax.set_xlabel("Time at each interval of so many weeks (%)")
 
 
 def _number(place: int, count: int) -> str:

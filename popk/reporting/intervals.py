@@ -11,7 +11,7 @@ import xarray as xr
 from popk.monitoring import findings
 from popk.reporting.table import MISSING, Cell, Table, header, number, percent
 
-__all__ = ["interval_frame", "interval_table", "question"]
+__all__ = ["interval_counts", "interval_frame", "interval_table", "question"]
 
 
 def question(advice: xr.DataTree) -> str:
@@ -152,6 +152,24 @@ def interval_frame(advice: xr.DataTree) -> pd.DataFrame:
         frame["findings"] = [sentences.get(who, "") for who in frame["ID"].tolist()]
     frame["fit_converged"] = bool(int(attrs["fit_converged"]))
     return frame
+
+
+def interval_counts(advice: xr.DataTree) -> str:
+    """How many patients have which longest interval, in one line."""
+    decision = advice["decision"].to_dataset()
+    reliable = decision["reliable"].values.astype(bool)
+    withheld = np.zeros_like(reliable)
+    if "withheld" in decision.coords:
+        withheld = decision["withheld"].values.astype(bool)
+        reliable |= withheld  # the reason that counts
+    longest = decision["longest"].values[reliable & ~withheld]
+    parts = [f"none {int(np.isnan(longest).sum())}"]
+    parts += [f"{week:g} weeks {int((longest == week).sum())}" for week in decision["week"].values]
+    if withheld.any():
+        parts.append(f"withheld {int(withheld.sum())}")
+    if not reliable.all():
+        parts.append(f"computation not reliable {int((~reliable).sum())}")
+    return f"Patients by longest interval: {', '.join(parts)}."
 
 
 def _unmeasured(decision: xr.Dataset) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,22 @@ if TYPE_CHECKING:
     from great_tables import GT
     from great_tables._locations import Loc
 
-__all__ = ["great_table", "table_html"]
+__all__ = ["great_table", "notebook_table", "table_html"]
 
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
+# A notebook aligns cells of its own accord, and draws no line under a title.
+_IN_NOTEBOOK = "<style>{}</style>".format(
+    "".join(
+        f".popk-table {rule}"
+        for rule in (
+            "th,.popk-table td{padding:.2em .6em!important}",
+            ".gt_left,.popk-table .gt_title{text-align:left!important}",
+            ".gt_right{text-align:right!important}",
+            ".gt_title{font-weight:700!important}",
+            ".gt_sourcenote{text-align:left!important;max-width:60em;opacity:.8}",
+        )
+    )
+)
 # Told apart without colours, too: by weight, and by a line below.
 _MARKS = {
     "yes": "background-color:#e8f5f0;color:#0b6b4f;font-weight:600;",
@@ -67,3 +81,10 @@ def great_table(table: Table, name: str = "table") -> GT:
 def table_html(table: Table, name: str) -> Markup:
     """The table as HTML without a style sheet; every text of a user's is escaped."""
     return Markup(_STYLE.sub("", great_table(table, name).as_raw_html()))
+
+
+def notebook_table(table: Table) -> str:
+    """The table as HTML for a cell of a notebook, which brings its own style."""
+    # An id of its own, the same whenever the table is: a notebook holds many.
+    name = f"popk-{zlib.crc32(repr((table.title, table.headers, table.rows)).encode()):08x}"
+    return f'<div class="popk-table">{_IN_NOTEBOOK}{table_html(table, name)}</div>'

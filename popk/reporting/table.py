@@ -21,7 +21,7 @@ class Cell(NamedTuple):
     mark: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Headers with units, rows of cells as long as the headers, and a note below.
 
@@ -43,6 +43,19 @@ class Table:
     def with_frame(self, frame: pd.DataFrame) -> Table:
         """The same, with these numbers in full precision."""
         return replace(self, frame=frame)
+
+    def __str__(self) -> str:
+        from popk.reporting.text import table_text
+
+        return table_text(self)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from popk.reporting.rendering import notebook_table
+
+        return notebook_table(self)
 
     def to_frame(self) -> pd.DataFrame:
         """As a data frame: in full precision where there are such numbers, as shown elsewhere."""

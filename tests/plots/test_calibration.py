@@ -35,7 +35,7 @@ def test_each_quantity_has_a_panel_and_what_is_outside_is_named(result):
     line = figure.axes[0].get_lines()[-1].get_ydata()
     assert line[0] == line[-1] == 0
     assert line[1:-1] == pytest.approx(result["ecdf"]["difference"].values[0])
-    assert figure.axes[0].get_xlabel() == "place of the truth among draws"
+    assert figure.axes[0].get_xlabel() == "Place of the truth among draws"
     assert any("200 replicates" in text.get_text() for text in figure.legends[0].get_texts())
 
 

@@ -117,7 +117,7 @@ def test_power_scaling_of_one_patients_intervals():
     assert figure.axes[0].get_ylabel() == "P(trough ≥ 10 mg/L)"
     labels = [line.get_label() for line in figure.axes[0].lines if line.get_label()[0] != "_"]
     assert labels == ["0.8", "1", "1.25"]
-    with pytest.raises(plots.PlotError, match="no patient B"):
+    with pytest.raises(plots.PlotError, match="no subject B"):
         plots.plot_interval_sensitivity(tree, subject="B")
 
 

@@ -49,7 +49,7 @@ def test_pit_is_of_next_observations(result):
 def test_all_later_observations_and_a_fit_that_has_not_converged(result):
     result.attrs["converged"] = 0
     figure = plot_forecasts(result, which="all")
-    assert figure.axes[3].get_xlabel() == "samples used (all later observations)"
+    assert figure.axes[3].get_xlabel() == "Samples used (all later observations)"
     assert figure.axes[3].get_xticklabels()[0].get_text() == "0\nn 80"
     assert "not converged" in figure.get_suptitle()
 

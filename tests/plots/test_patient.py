@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 
 from popk.dataset import read_dataset
@@ -37,6 +38,16 @@ def test_the_curve_and_the_records_are_the_patients_own(trees):
 def test_blq_observations_are_drawn_at_their_limit(trees):
     (ax,) = plot_concentration(trees.advice_tree(), subject="P06").axes
     assert line(ax, "BLQ (at LLOQ)").get_ydata().tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_patient_without_a_sample_is_drawn_down_to_half_the_target(trees):
+    advice = trees.advice_tree()
+    data = advice["data"].to_dataset()
+    kept = (data["ID"] != "P02") | (data["EVID"] != 0)
+    advice["data"] = xr.DataTree(data.isel(record=kept.values))
+    (ax,) = plot_concentration(advice, subject="P02").axes
+    assert ax.get_ylim()[0] == 5.0
+    assert not line(ax, "observed").get_ydata().size
 
 
 def test_doses_that_addl_stands_for_are_counted(trees):

@@ -43,7 +43,7 @@ def test_lines_are_the_observed_percentiles_and_axes_have_units(table):
     assert upper.get_title(loc="left") == "WT ≤ 70 kg"
     assert second.get_title(loc="left") == "WT > 70 kg"
     assert upper.get_ylabel() == "DV (mg/L)"
-    assert lower.get_xlabel() == "time after dose (d)"
+    assert lower.get_xlabel() == "Time after dose (d)"
     lines = {line.get_label(): line for line in upper.lines}
     np.testing.assert_allclose(lines["observed, 50th"].get_ydata(), [5.0, 3.0, 1.5])
     np.testing.assert_allclose(lines["observed, 5th and 95th"].get_ydata(), [2.0, 1.2, np.nan])
@@ -62,7 +62,7 @@ def test_bands_fill_their_bins(table):
 
 def test_the_fraction_below_the_limit_has_a_panel_only_where_there_is_a_limit(table):
     lower = plot_vpc(table).axes[2]
-    assert lower.get_ylabel() == "fraction BLQ"
+    assert lower.get_ylabel() == "Fraction BLQ"
     np.testing.assert_allclose(lower.lines[0].get_ydata(), [0.0, 0.0, 0.2])
     table["blq_observed"] = table["blq_observed"] * np.nan
     assert len(plot_vpc(table).axes) == 2

@@ -34,8 +34,8 @@ def test_policies_stand_at_what_they_cost(result):
     assert [t.get_text() for t in right.get_yticklabels()] == [
         "1  every 4 weeks", "2  by WT (≤ 70: 6, above: 5)", "T  true parameters known"
     ]  # fmt: skip
-    assert left.get_xlabel() == "infusions per year"
-    assert left.get_ylabel() == "troughs under 12 mg/L (%)"
+    assert left.get_xlabel() == "Infusions per year"
+    assert left.get_ylabel() == "Troughs under 12 mg/L (%)"
     widths = [p.get_width() for p in right.patches if p.get_y() < 1.5 and p.get_y() > 0.5]
     assert sum(widths) == pytest.approx(100)
     assert len(widths) == 2

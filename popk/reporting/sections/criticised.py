@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import xarray as xr
 
 from popk import plots
+from popk.reporting.criticised_table import criticism_table
 from popk.reporting.figures import picture
 from popk.reporting.material import Reported
 from popk.reporting.parts import Paragraph, Part
-from popk.reporting.table import Cell, Table, number
 
 __all__ = ["criticism", "random_effects"]
 
@@ -28,21 +28,7 @@ def criticism(one: Reported, table: xr.Dataset) -> Iterator[Part]:
         "beyond the line flags the model. Averaged over the posterior, they are cautious.",
         alt=f"Adjusted p-values of {table.sizes['check']} checks. {verdict}",
     )
-    flags = table["flagged"].values == 1
-    columns = ("check", "about", "seen", "remedy")
-    words = zip(*(table[name].values.tolist() for name in columns), strict=True)
-    rows = [
-        (
-            Cell(name, "no" if flags[k] else ""),
-            Cell(about),
-            Cell(f"{seen} {remedy}".strip() if flags[k] else seen),
-            Cell(number(float(table["p_adjusted"].values[k]))),
-        )
-        for k, (name, about, seen, remedy) in enumerate(words)
-    ]
-    frame = table.to_dataframe().reset_index()
-    headers = ("Check", "About", "What was seen, and what to try", "Adjusted p")
-    yield Table("Model criticism", headers, tuple(rows), texts=3, frame=frame)
+    yield criticism_table(table)
 
 
 def random_effects(one: Reported, table: xr.Dataset) -> Iterator[Part]:
