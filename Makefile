@@ -5,7 +5,8 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check-slow lint format types wheel bench bench-inference bench-individual notebooks clean
+.PHONY: help demo docs notebooks test check-slow lint format types wheel bench bench-inference \
+	bench-individual clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -19,11 +20,16 @@ $(READY): pyproject.toml setup.py constraints.txt
 	"$$python" -m venv --clear .venv
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--no-build-isolation -e ".[test,dev]"
+		--no-build-isolation -e ".[test,dev,docs]"
 	@touch $@
 
 demo: $(READY) ## run the worked example; its report is written to demo-run/
 	.venv/bin/popk demo --out demo-run
+
+# Everything is read anew: what blocks print depends on all of popk, not on their page alone.
+docs: $(READY) ## build the documentation, every block run, in docs/_build/html
+	$(PYTHON) -m sphinx -b html -E -j 2 -q -W --keep-going docs docs/_build/html
+	$(PYTHON) docs/_extensions/check_site.py docs/_build/html
 
 test: $(READY) ## run the tests, except the slow statistical ones
 	$(PYTHON) -m pytest -m "not slow and not notebook" -n 2
@@ -63,5 +69,6 @@ bench-individual: $(READY) ## time the advice for a patient; writes benchmarks/R
 
 clean: ## remove the environment, caches and results of runs
 	rm -rf benchmarks/peers/*/.venv benchmarks/peers/*/build benchmarks/inference/build
+	rm -rf docs/_build docs/command-line docs/reference docs/tutorials docs/validation
 	rm -rf .venv build dist popk.egg-info demo-run .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find popk models tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +70,7 @@ class Regimen:
         subjects: pd.DataFrame | Sequence[object],
         times: Sequence[float],
         *,
-        units: Units,
+        units: Mapping[str, str] | Units,
         carry: str | None = None,
     ) -> Dataset:
         """Every subject on this regimen, with predictions asked for at the given times.
@@ -83,7 +83,7 @@ class Regimen:
         times
             Times of prediction. At the time of a dose, the prediction is just before it (a trough).
         units
-            Units of the numbers and of the covariates.
+            Units of the numbers and of the covariates, as for `popk.read_dataset`.
         carry
             The data set's rule for covariates that change (`popk.read_dataset`); here none does.
 
@@ -92,7 +92,10 @@ class Regimen:
         SettingError
             When there is no subject or one is named twice, a time is not a number, or a covariate
             has no unit or a missing value.
+        UnitError
+            When a unit is unknown or one of the three basic ones is missing.
         """
+        units = Units.parse(units)
         frame = subjects if isinstance(subjects, pd.DataFrame) else None
         identifiers = [str(name) for name in (frame.index if frame is not None else subjects)]
         _check_subjects(identifiers)

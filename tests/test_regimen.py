@@ -9,7 +9,7 @@ from popk.errors import SettingError
 from popk.regimen import Regimen
 from popk.structure import FirstOrder, OneCompartment, concentrations, events_of
 from popk.structure.events import OBSERVE
-from popk.units import Units
+from popk.units import UnitError, Units
 
 UNITS = Units.parse({"time": "d", "amount": "mg", "concentration": "mg/L", "WT": "kg"})
 PLAIN = Units("d", "mg", "mg/L")
@@ -33,6 +33,14 @@ def test_every_subject_gets_every_dose_and_time():
         # At the time of a dose the prediction stands first: a trough.
         assert own[own["TIME"] == 35.0]["EVID"].tolist() == [0, 1]
     assert frame["MDV"].eq(1).all()
+
+
+def test_units_may_be_a_mapping_as_for_a_file():
+    regimen = Regimen(amount=300.0, interval=28.0)
+    found = regimen.dataset(["A"], [10.0], units=PLAIN.to_dict())
+    assert found == regimen.dataset(["A"], [10.0], units=PLAIN)
+    with pytest.raises(UnitError, match="concentration"):
+        regimen.dataset(["A"], [10.0], units={"time": "d", "amount": "mg"})
 
 
 def test_it_can_be_solved_and_predictions_at_a_dose_are_troughs(fits):

@@ -107,10 +107,11 @@ def map_estimates(
 
     ``objective`` is minus twice the log density of data and random effects without constants as
     NONMEM leaves them out: sum of (residual/SD)^2 + log SD^2 over observations, - 2 log of the
-    probability of those beyond a limit, + eta' OMEGA^-1 eta. Without log |OMEGA|; without log 2 pi;
-    with `LogNormalError` as NONMEM has it of log DV. ``objective_laplace`` adds log |OMEGA| and the
-    log determinant of the expected information: each subject's OBJ of NONMEM's FOCE with
-    interaction. (Beyond a limit, where NONMEM needs LAPLACE, an approximate curvature.)
+    probability of those beyond a limit, + eta' OMEGA^-1 eta. Without ``log |OMEGA|`` and
+    log 2 pi; with `LogNormalError` as NONMEM has it of log DV. ``objective_laplace`` adds
+    ``log |OMEGA|`` and the log determinant of the expected information: each subject's OBJ of
+    NONMEM's FOCE with interaction. (Beyond a limit, where NONMEM needs LAPLACE, an approximate
+    curvature.)
 
     ``ess`` (effective nodes) and ``khat`` say how far the conditional distribution is to be
     trusted.

@@ -168,7 +168,7 @@ def _of(stream: Any) -> ControlStream:
     for record in stream.records:
         text = str(record)
         at = line + text[: len(text) - len(text.lstrip())].count("\n")
-        if record.name is not None:
+        if record.name:  # none: what stands before the first record
             records.append(Record(_name(record), text, at))
             if record.name in CODE[:4]:
                 if record.name in code:

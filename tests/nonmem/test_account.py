@@ -127,6 +127,14 @@ def test_it_is_printed(nm):
     assert "the model is another one for it" in str(worse)
 
 
+@pytest.mark.parametrize("before", ["\n", ";; 1. Based on: 3\n;; 2. Description: base\n", "\n  \n"])
+def test_what_stands_before_the_first_record_is_no_record(nm, before):
+    found = from_nonmem(before + nm.stream(nm.SIMPLE), units=UNITS)
+    assert found.model.hash == from_nonmem(nm.stream(nm.SIMPLE), units=UNITS).model.hash
+    lines = before.count("\n")
+    assert any(f"$INPUT, line {2 + lines}" in item.where for item in found.carried)
+
+
 def test_lines_are_counted_from_the_first(nm):
     stream = parse("\n\n" + nm.stream(nm.SIMPLE))
     assert stream.first("PROBLEM").line == 3

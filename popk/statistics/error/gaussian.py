@@ -91,7 +91,7 @@ class Combined(Measured):
 
 @dataclass(frozen=True, repr=False)
 class CombinedSD(Measured):
-    """SD = sigma_prop * |prediction| + sigma_add: the SDs of two parts add (Monolix's combined1).
+    """``SD = sigma_prop |prediction| + sigma_add``: the SDs of two parts add (Monolix's combined1).
 
     With the same numbers it is wider than `Combined`, by up to a factor of sqrt(2).
     """

@@ -1,0 +1,115 @@
+"""The validation pages: the last committed figures, with the code that they belong to."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from written import toctree, write_pages
+
+# What is shown, by the name of its page: the file, and what it answers.
+RESULTS = {
+    "speed": ("benchmarks/RESULTS.md", "How fast and how exact is the engine, beside its peers?"),
+    "inference": ("benchmarks/RESULTS_INFERENCE.md", "How do whole fits stand beside peers'?"),
+    "individual": ("benchmarks/RESULTS_INDIVIDUAL.md", "How long does one patient's advice take?"),
+    "calibration": ("benchmarks/calibration/RESULTS.md", "Are posteriors calibrated?"),
+    "recovery": ("tests/recovery/RESULTS.md", "Are known truths and others' estimates found?"),
+}
+
+INTRODUCTION = """\
+# Validation
+
+Every figure on these pages is taken from a file of the repository when the site is built; none is
+typed here. Each file says which code it belongs to. The last column counts the files of `popk/`
+and `models/` that have changed since the last of them: figures of older code are evidence about
+older code.
+
+These checks say how popk behaved on the data and machines named in them. They do not say that a
+model is right for your patients, nor that popk is fit for a use of yours: see
+[](../explanation/limits.md) and [](../context-of-use.md).
+
+"""
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git answers about the repository, or None where it cannot."""
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    done = subprocess.run(
+        [git, "-C", str(root), *arguments], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def codes(text: str) -> list[str]:
+    """The commits that a file of results names, each once, in their order."""
+    found = re.findall(r"\bcommit ([0-9a-f]{7,40})\b", text)
+    return list(dict.fromkeys(found))
+
+
+def _changed_since(root: Path, commit: str) -> str:
+    listed = _git(root, "diff", "--name-only", commit, "HEAD", "--", "popk", "models")
+    return "not known here" if listed is None else f"{len(listed.splitlines())} files"
+
+
+def _row(root: Path, page: str, file: str, question: str) -> str:
+    text = (root / file).read_text(encoding="utf-8")
+    belongs = codes(text)
+    stated = ", ".join(f"`{code[:12]}`" for code in belongs) or "none stated"
+    changed = _changed_since(root, belongs[-1]) if belongs else "–"
+    written = _git(root, "log", "-1", "--format=%cs", "--", file) or "not known here"
+    return f"| [{question}]({page}.md) | `{file}` | {written} | {stated} | {changed} |"
+
+
+def _figures_of(root: Path, file: str, text: str) -> dict[str, bytes]:
+    names = re.findall(r"!\[[^\]]*\]\(([\w.-]+)\)", text)
+    return {name: (root / file).with_name(name).read_bytes() for name in names}
+
+
+def reference_page(root: Path) -> str:
+    """What popk is compared with, from the tests that compare it."""
+    parts = [
+        "# Others' numbers\n",
+        "What `tests/reference` compares popk with. Every line is a test that fails when numbers "
+        "differ by more than the tolerance written in it; those of public data sets run where the "
+        "variable `POPK_REFERENCE_DATA` names them.\n",
+    ]
+    for path in sorted((root / "tests" / "reference").glob("test_*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        parts.append(f"## {path.stem.removeprefix('test_').replace('_', ' ')}\n")
+        parts.append(f"{ast.get_docstring(tree) or ''}\n\n`tests/reference/{path.name}`\n")
+        parts += [
+            f"- {node.name.removeprefix('test_').replace('_', ' ')}"
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def write_validation(root: Path, folder: Path) -> None:
+    """Write the pages to `folder`, from the files of the repository `root`."""
+    pages: dict[str, str | bytes] = {}
+    rows = []
+    for page, (file, question) in RESULTS.items():
+        if not (root / file).is_file():
+            continue
+        text = (root / file).read_text(encoding="utf-8")
+        pages[f"{page}.md"] = text
+        pages.update(_figures_of(root, file, text))
+        rows.append(_row(root, page, file, question))
+    pages["reference.md"] = reference_page(root)
+    table = "\n".join(
+        [
+            "| question | file | written | code | changed since |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+    names = [name.removesuffix(".md") for name in pages if name.endswith(".md")]
+    index = f"{INTRODUCTION}{table}\n\nWhat popk is compared with: [](reference.md).\n\n"
+    write_pages(folder, {"index.md": index + toctree(names, hidden=True), **pages})
