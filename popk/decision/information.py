@@ -4,6 +4,10 @@ Raiffa & Schlaifer, Applied Statistical Decision Theory (1961). Samples are simu
 the patient's draws; what the patient's posterior would then be is its draws reweighted by the
 likelihood of the simulated sample, the draw that it came from left out, as it would count for more
 than its share.
+
+Without a utility a sample is valued by the one that the rule itself implies: the longest interval
+that holds with probability p is the best where a week that is held counts 1 and one that is not
+held counts -p/(1 - p).
 """
 
 from __future__ import annotations
@@ -49,13 +53,14 @@ class _Stakes(NamedTuple):
     """What hangs on the decision, for S draws and C candidates.
 
     ``holds`` (S, C): whether the target is held; ``right`` (S, C + 1): whether no candidate, or
-    each, is the longest that truly holds it; ``worth`` (S, C): utility, None without one.
+    each, is the longest that truly holds it; ``worth``: the utility of each (S, C), or what the
+    rule implies, of no candidate and of each (S, C + 1).
     """
 
     weeks: Floats
     holds: Floats
     right: Floats
-    worth: Floats | None
+    worth: Floats
 
 
 class _Worth(NamedTuple):
@@ -96,7 +101,9 @@ def next_trough(  # noqa: PLR0913
     probability
         The interval chosen is the longest that holds the target with this probability.
     utility
-        Preferences; with them also what the sample adds to the expected utility.
+        Preferences, by which the sample is valued. None: by the weeks of interval that can be
+        given, where a week in which the target is not held counts p/(1 - p) times one in which it
+        is, 9 times with a probability of 0.9: that is what the rule weighs.
     repeats
         Samples simulated from each draw.
 
@@ -105,8 +112,10 @@ def next_trough(  # noqa: PLR0913
     DataTree with the group ``decision`` (subject, sample): ``day``, the probability of choosing
     the ``right`` interval (the longest that truly holds the target) once the sample is known,
     ``gain`` (what it adds to that without a sample, ``right_now``), the expected ``weeks`` of the
-    interval chosen, and with a utility ``value``, the expected value of the sample (in a year, in
-    the utility's unit), beside ``perfect``, that of knowing the parameters. ``gain_error`` and
+    interval chosen, and ``value``, the expected value of the sample (in such weeks for this choice;
+    with a utility in its unit, in a year), beside ``perfect``, that of knowing the parameters. It
+    is what tells the days apart; ``right`` may fall though the sample is of use, as the rule would
+    rather be short of the right interval than beyond it. ``gain_error`` and
     ``value_error`` are Monte Carlo standard errors; ``ess`` is the effective number of draws
     that the 5 % least supported posteriors have at most. By subject ``best_day``
     (NaN where no sample is worth more than its Monte Carlo error) and ``words``.
@@ -166,14 +175,14 @@ def _one(  # noqa: PLR0913, PLR0917
     after = np.isin(read, course)
     under = time_under(read[after], values[:, after], target) / standing.per_day
     at = np.searchsorted(read[after], ends)
-    stakes = _stakes(weeks, values[:, after][:, at], under[:, at], target, utility)
-    stakes = _Stakes(weeks, *(None if x is None else x[usable] for x in stakes[1:]))  # type: ignore[arg-type]
+    stakes = _stakes(weeks, values[:, after][:, at], under[:, at], target, utility, probability)
+    stakes = _Stakes(weeks, *(each[usable] for each in stakes[1:]))
     seen = values[:, np.searchsorted(read, draws)]
     worth = [
         _value(standing, usable, seen[:, k], stakes, probability, repeats, f"trough {day:g}")
         for k, day in enumerate(sampled.tolist())
     ]
-    return _columns(standing, sampled, stakes, worth, probability)
+    return _columns(standing, sampled, stakes, worth, probability, utility)
 
 
 def _days(given: Sequence[float] | None, last: float) -> Floats:
@@ -193,12 +202,19 @@ def _days(given: Sequence[float] | None, last: float) -> Floats:
 
 
 def _stakes(
-    weeks: Floats, troughs: Floats, under: Floats, target: Trough, utility: Utility | None
-) -> _Stakes:
+    weeks: Floats, troughs: Floats, under: Floats, target: Trough, utility: Utility | None,
+    probability: float,
+) -> _Stakes:  # fmt: skip
     # The longest that holds, like every shorter one: the lowest trough so far decides.
     so_far = target.reached(np.minimum.accumulate(troughs, axis=1))
     steps = np.column_stack([np.ones(len(so_far)), so_far, np.zeros(len(so_far))])
-    worth = None if utility is None else utility.of(under, weeks * 7.0)
+    if utility is None:
+        step = np.diff(weeks)
+        step = np.concatenate([step[:1] if len(step) else [1.0], step])
+        held = (so_far - probability) / (1 - probability) * step
+        worth = np.column_stack([np.zeros(len(held)), np.cumsum(held, axis=1)])
+    else:
+        worth = utility.of(under, weeks * 7.0)
     return _Stakes(weeks, target.reached(troughs), steps[:, :-1] - steps[:, 1:], worth)
 
 
@@ -220,11 +236,9 @@ def _value(
     at = np.arange(len(chosen))
     gain = _mean(right[at, chosen] - right[:, now], source)
     lengths = np.concatenate([[np.nan], stakes.weeks])[chosen]
-    utility = (float("nan"), float("nan"))
-    if stakes.worth is not None:
-        worth = _matched(weight, stakes.worth)
-        first = int(np.argmax(stakes.worth.mean(axis=0)))
-        utility = _mean(worth.max(axis=1) - worth[:, first], source)
+    worth = _matched(weight, stakes.worth)
+    first = int(np.argmax(stakes.worth.mean(axis=0)))
+    utility = _mean(worth.max(axis=1) - worth[:, first], source)
     ess = 1.0 / (weight**2).sum(axis=0)
     weeks = float(np.nanmean(lengths)) if np.isfinite(lengths).any() else float("nan")
     return _Worth(
@@ -282,27 +296,30 @@ def _mean(each: Floats, source: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def _columns(
-    standing: Standing, days: Floats, stakes: _Stakes, worth: list[_Worth], probability: float
-) -> dict[str, Any]:
+    standing: Standing, days: Floats, stakes: _Stakes, worth: list[_Worth], probability: float,
+    utility: Utility | None,
+) -> dict[str, Any]:  # fmt: skip
     now = int(_chosen(stakes.holds.mean(axis=0), probability))
     right_now = float(stakes.right[:, now].mean())
     gain, gain_error = (np.array([one.gain[k] for one in worth]) for k in (0, 1))
     value, value_error = (np.array([one.utility[k] for one in worth]) for k in (0, 1))
-    perfect = float("nan")
-    if stakes.worth is not None:
-        perfect = float(stakes.worth.max(axis=1).mean() - stakes.worth.mean(axis=0).max())
-    by, error = (gain, gain_error) if stakes.worth is None else (value, value_error)
-    at = int(np.argmax(by))
-    useful = bool(by[at] > error[at])
+    perfect = float(stakes.worth.max(axis=1).mean() - stakes.worth.mean(axis=0).max())
+    at = int(np.argmax(value))
+    useful = bool(value[at] > value_error[at])
     ess = np.array([one.ess for one in worth])
-    words = (
-        f"Of these days, day {days[at]:g} after the last dose says most: the probability of the "
-        f"right interval goes from {in_percent(right_now)} to "
-        f"{in_percent(right_now + gain[at])} (Monte Carlo error {100 * gain_error[at]:.1f} %)"
+    odds = probability / (1 - probability)
+    unit, why = (
+        (" weeks of interval", f"; a week that is not held counts {odds:.3g} times one that is")
+        if utility is None
+        else (" in expected utility a year", "")
     )
-    if stakes.worth is not None:
-        words += f", the expected utility in a year up by {value[at]:.2g} ± {value_error[at]:.1g}"
-        words += f" (at most {perfect:.2g}, if everything were known)"
+    words = (
+        f"Of these days, day {days[at]:g} after the last dose says most: a sample is worth "
+        f"{value[at]:.2g} ± {value_error[at]:.1g}{unit} (at most {perfect:.2g}, if everything were "
+        f"known{why}). The interval is right with probability {in_percent(right_now)} without and "
+        f"{in_percent(right_now + gain[at])} with it (Monte Carlo error "
+        f"{100 * gain_error[at]:.1f} %)"
+    )
     if not useful:
         words = (
             "On none of these days would a sample be worth anything for this choice; without one "
@@ -326,11 +343,11 @@ def _table(
     each: Sequence[Standing], rows: list[dict[str, Any]], utility: Utility | None
 ) -> xr.Dataset:
     size = max(1, *(len(row["day"]) for row in rows))
+    unit = "wk" if utility is None else "1"
     units = {"day": "d", "weeks": "wk", "best_day": "d"}
-    grid = ["day", "right", "gain", "gain_error", "weeks", "ess"]
-    single = ["right_now", "best_day"]
-    if utility is not None:
-        grid, single = [*grid, "value", "value_error"], [*single, "perfect"]
+    units |= dict.fromkeys(("value", "value_error", "perfect"), unit)
+    grid = ["day", "right", "gain", "gain_error", "weeks", "ess", "value", "value_error"]
+    single = ["right_now", "best_day", "perfect"]
     columns: dict[str, Any] = {
         name: (
             ("subject", "sample"),

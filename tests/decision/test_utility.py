@@ -109,6 +109,26 @@ def test_the_value_of_a_sample_is_that_of_brute_force(unsure, ten, draws_of):
     assert (found["value"] < found["perfect"]).all()
 
 
+def test_without_a_utility_it_is_valued_by_what_the_rule_weighs(unsure, ten, draws_of):
+    """The rule is the best choice where a week that is not held costs nine that are."""
+    fit, advice = unsure
+    found = next_trough(fit, advice, target=ten, days=(14, 28), repeats=5, seed=3)["decision"]
+    _, _, at = draws_of(fit, advice, "A")[0]
+    held = np.logical_and.accumulate(at(7 * WEEKS) >= 10, axis=1)
+    worth = np.column_stack([np.zeros(len(held)), np.cumsum(10 * held - 9.0, axis=1)])
+    now = worth.mean(axis=0)
+    assert now.argmax() == np.logical_and.accumulate(held.mean(axis=0) >= 0.9).sum()
+    perfect = found["perfect"].item()
+    np.testing.assert_allclose(perfect, worth.max(axis=1).mean() - now.max(), rtol=1e-6)
+    value = found["value"].values[0]
+    assert (value >= 0).all()
+    assert (value <= perfect).all()
+    assert value[1] > value[0]  # the later sample is nearer to what is to be known
+    words = found["words"].values[0]
+    assert "weeks of interval" in words
+    assert "counts 9 times one that is" in words
+
+
 def test_what_nothing_can_change_is_worth_nothing(fit, advice, ten):
     only = Visits((4,))
     found = next_trough(fit, advice, target=ten, visits=only, utility=Utility(infusion=1))
@@ -123,7 +143,8 @@ def test_what_nothing_can_change_is_worth_nothing(fit, advice, ten):
 def test_samples_after_the_next_dose_and_days_too_late(fit, advice, ten):
     found = next_trough(fit, advice, target=ten, next_dose=4, days=(28, 50))["decision"]
     assert np.isfinite(found["right"].values).all()
-    assert "value" not in found.to_dataset()
+    assert found["value"].attrs["units"] == "wk"
+    assert (found["value"].values >= -1e-9).all()
     with pytest.raises(SettingError, match="too late"):
         next_trough(fit, advice, target=ten, days=(29,))
     with pytest.raises(SettingError, match="visits in weeks"):
