@@ -1,12 +1,14 @@
 """Figures: each function draws what others computed and returns a matplotlib Figure.
 
-No global state of matplotlib is used or changed. Units on the axes are those of the tree.
+``explore_...`` return a plotly Figure, to look around in. No global state of matplotlib is used or
+changed. Units on the axes are those of the tree.
 """
 
 from popk.plots.calibration import plot_calibration
 from popk.plots.compared import plot_elpd_differences, plot_khat, plot_pointwise
 from popk.plots.contraction import plot_contraction
 from popk.plots.criticism import plot_criticism
+from popk.plots.explore import explore_dataset, explore_patient
 from popk.plots.forecasts import plot_forecasts
 from popk.plots.goodness_of_fit import plot_goodness_of_fit, plot_observations
 from popk.plots.individual_fits import plot_individual_fits
@@ -38,6 +40,8 @@ __all__ = [
     "NOT_CONVERGED",
     "PlotError",
     "Points",
+    "explore_dataset",
+    "explore_patient",
     "plot_calibration",
     "plot_concentration",
     "plot_contraction",

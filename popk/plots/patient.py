@@ -26,7 +26,7 @@ from popk.plots.style import (
     units_of,
 )
 
-__all__ = ["dose_times", "plot_concentration", "plot_patient"]
+__all__ = ["dose_times", "plot_concentration", "plot_patient", "since_last_reset"]
 
 
 def plot_patient(advice: xr.DataTree, *, subject: str | None = None) -> Figure:
@@ -97,7 +97,7 @@ def plot_concentration(
     ax.plot(time, curve["median"].values, color=BLUE, linewidth=1.3, label="median")
     start, target = float(time.min()), float(advice.attrs["target"])
     data = advice["data"].to_dataset()
-    own = _since_last_reset(data.isel(record=(data["ID"].values.astype(str) == subject)))
+    own = since_last_reset(data.isel(record=(data["ID"].values.astype(str) == subject)))
     seen = own["DV"].values[own["DV"].values > 0]
     lowest = 0.5 * min([target, *seen.tolist()])
     _draw_records(ax, own, start=start, lowest=lowest)
@@ -124,7 +124,7 @@ def plot_concentration(
     return figure
 
 
-def _since_last_reset(own: xr.Dataset) -> xr.Dataset:
+def since_last_reset(own: xr.Dataset) -> xr.Dataset:
     """The records from the last EVID 3 or 4 on, where time may have started again."""
     resets = np.flatnonzero(np.isin(own["EVID"].values, (3, 4)))
     return own.isel(record=slice(int(resets[-1]) if resets.size else 0, None))
