@@ -98,8 +98,7 @@ def explore_dataset(
             marker={"symbol": [_SYMBOLS[code] for code in cens.tolist()], "size": 7},
         )  # fmt: skip
     if target is not None:
-        said = f"target {_number(target)} {units.concentration}"
-        figure.add_hline(y=target, line={"color": RED, "dash": "dash"}, annotation_text=said)
+        _add_target(figure, target, units.concentration, log=log)
     along = "Time" if x == "time" else "Time after the last dose"
     return _finished(figure, label(along, units.time), units.concentration, log=log)
 
@@ -157,11 +156,12 @@ def explore_patient(advice: xr.DataTree, *, subject: str | None = None) -> Figur
         hoverinfo="text",
     )  # fmt: skip
     target = float(advice.attrs["target"])
-    figure.add_hline(
-        y=target, line={"color": GREY, "dash": "dash"}, annotation_text=f"target {target:g} {unit}"
-    )
+    _add_target(figure, target, unit, log=True)
     figure.update_layout(title={"text": _title(advice, subject, at), "font": {"size": 14}})
-    return _finished(figure, label("Time", units["time"]), unit, log=True)
+    positive = [c for _, c, _ in points if c > 0]
+    return _finished(
+        figure, label("Time", units["time"]), unit, log=True, lowest=0.5 * min([target, *positive])
+    )
 
 
 def _title(advice: xr.DataTree, subject: str, at: int) -> str:
@@ -175,7 +175,8 @@ def _title(advice: xr.DataTree, subject: str, at: int) -> str:
         said = f"no candidate interval holds the target with probability {asked:g}"
     else:
         held = float(np.interp(longest, own["week"].values, own["probability"].values))
-        said = f"longest interval at {asked:g}: {longest:g} weeks, P = {held:.2f}"
+        chance = "above 0.99" if held > 0.99 else f"{held:.2f}"
+        said = f"longest interval at {asked:g}: {longest:g} weeks, probability {chance}"
     mark = "" if is_converged(advice) else f" ({NOT_CONVERGED})"
     return f"ID {subject}: {said}{mark}"
 
@@ -195,7 +196,18 @@ def _figure() -> Figure:
     return Figure()
 
 
-def _finished(figure: Figure, along: str, concentration: str, *, log: bool) -> Figure:
+def _add_target(figure: Figure, target: float, unit: str, *, log: bool) -> None:
+    figure.add_hline(y=target, line={"color": RED, "dash": "dash"})
+    # Beside a line plotly would put its words at the logarithm's power on such an axis.
+    figure.add_annotation(
+        x=1, xref="paper", y=float(np.log10(target)) if log else target, yshift=9, showarrow=False,
+        xanchor="right", text=f"target {target:g} {unit}",
+    )  # fmt: skip
+
+
+def _finished(
+    figure: Figure, along: str, concentration: str, *, log: bool, lowest: float | None = None
+) -> Figure:
     axis: dict[str, Any] = {"showline": True, "linecolor": GREY, "gridcolor": "#e8ebee"}
     figure.update_layout(
         plot_bgcolor="white", font={"color": INK}, hovermode="closest",
@@ -203,4 +215,8 @@ def _finished(figure: Figure, along: str, concentration: str, *, log: bool) -> F
         yaxis={"title": label("Concentration", concentration), **axis,
                "type": "log" if log else "linear"},
     )  # fmt: skip
+    if log and lowest is not None:
+        drawn = [value for trace in figure.data if trace.y is not None for value in trace.y]
+        most = max([*(value for value in drawn if np.isfinite(value)), 2 * lowest])
+        figure.update_yaxes(range=[float(np.log10(lowest)), float(np.log10(1.3 * most))])
     return figure

@@ -11,9 +11,10 @@ from popk import diagnose, plots
 FUNCTIONS = {name: getattr(plots, name) for name in plots.__all__ if name.startswith("plot_")}
 # What is drawn, by the name of the first argument.
 FIRST = {
-    "advice", "comparison", "fit", "identifiability", "npde", "residuals", "result", "table",
+    "advice", "comparison", "dataset", "fit", "identifiability", "npde", "residuals", "result",
+    "table",
 }  # fmt: skip
-FURTHER = {"subject", "subjects", "most", "ax", "log", "which", "parameter", "usable"}
+FURTHER = {"subject", "subjects", "most", "ax", "log", "which", "parameter", "target", "usable"}
 ONE_PANEL = {
     "plot_concentration", "plot_contraction", "plot_criticism", "plot_elpd_differences",
     "plot_influence", "plot_interval_shifts", "plot_khat", "plot_learnt",
