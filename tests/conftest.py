@@ -32,3 +32,18 @@ def reference_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"POPK_REFERENCE_DATA names {folder}, which is not a folder.")
     return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """An installed browser; of one file, as two that are driven at once are in each other's way."""
+    from popk.reporting.printing import find_browser
+
+    sync = pytest.importorskip("playwright.sync_api", reason="not run: Playwright is missing")
+    program = find_browser()
+    if program is None:
+        pytest.skip("not run: there is no Chromium, Chrome or Edge")
+    with sync.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -4,7 +4,6 @@ import pytest
 
 from popk.diagnostics import diagnose
 from popk.reporting import report
-from popk.reporting.printing import find_browser
 
 WIDTHS = (1280, 390)
 
@@ -16,18 +15,6 @@ def page(trees, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     report(fit, trees.advice_tree(data, fit=fit), checks=diagnose(fit, seed=1), path=path)
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="not run: Playwright is missing")
-    program = find_browser()
-    if program is None:
-        pytest.skip("not run: there is no Chromium, Chrome or Edge")
-    with sync.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import httpx
 import pytest
 import uvicorn
 
-from popk.reporting.printing import find_browser
 from popk.serving import application, study_of
 from popk.serving.running import listening, quiet
 
@@ -91,18 +90,6 @@ def said():
         return {one["field"]: one["message"] for one in found["problems"]}
 
     return of
-
-
-@pytest.fixture(scope="session")
-def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="not run: Playwright is missing")
-    program = find_browser()
-    if program is None:
-        pytest.skip("not run: there is no Chromium, Chrome or Edge")
-    with sync.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")
