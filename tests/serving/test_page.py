@@ -176,7 +176,7 @@ def test_a_reload_loses_nothing_and_clearing_everything(opened, form):
     page.wait_for_selector(".advice")
     stored = page.evaluate("JSON.stringify(Object.values(sessionStorage))")
     assert len(json.loads(stored)) == 1
-    assert not re.search("S-07|22.5|patient", stored)
+    assert not re.search(r"S-07|22\.5|patient", stored)
     assert page.evaluate("Object.keys(localStorage).length") == 0
     page.get_by_role("button", name="Clear everything").click()
     assert page.evaluate("Object.keys(sessionStorage).length") == 0
