@@ -4,7 +4,8 @@ Under the ordinary hypothesis one set of random effects explains all observation
 for every interval between observations, that clearance was multiplied by a factor from then on, or
 within that interval alone. The factor is integrated out: half of its prior is a change in either
 direction, half an increase as antibodies bring it about. Every hypothesis is integrated over the
-random effects and the population by the patient kernel, all of them in one call.
+random effects and the population by the patient kernel, all of them in one call: first with a part
+of the population draws, and with all of them where that leaves a change possible.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ type Ints = NDArray[np.int64]
 PRIOR = 0.05  # probability, before the data, that clearance has changed on the way
 PERSISTENT = 0.75  # part of it that lasts until now
 MOST = 10  # intervals between observations that are told apart: the last ones
+_GLANCE = 16  # population draws of a first look, every patient's
+_LOOKED_INTO = PRIOR  # by the first look, all draws are used from there
 _COVARIATE = "CHANGED"
 # Clearance, or what stands for it where elimination is saturable alone.
 _ELIMINATION = ("CL", "CLM", "VMAX")
@@ -98,8 +101,20 @@ def changed(case: Case, base: Weighed) -> Changed | None:
 
     That is without observations, where compartments are emptied on the way, or for a structure
     without a clearance on a logarithmic scale. Nor is it asked of a patient whose class,
-    category or other covariates are not known, who may be another one instead.
+    category or other covariates are not known, who may be another one instead. A probability that
+    a part of the population draws finds to be below the prior one is not computed more exactly.
     """
+    size = case.population.size
+    if size > _GLANCE:
+        some = np.linspace(0, size - 1, _GLANCE).round().astype(np.int64)
+        found = _weighed(case, base, some)
+        if found is None or not found.probability >= _LOOKED_INTO:
+            return found
+    return _weighed(case, base, np.arange(size))
+
+
+def _weighed(case: Case, base: Weighed, places: Ints) -> Changed | None:
+    """The hypotheses by the population draws at ``places``."""
     model, patient = case.model, case.partial.patient
     parameter = next((name for name in _ELIMINATION if name in model.structure.names), None)
     if parameter is None or case.restarts or not len(patient.observed.dv) or not base.possible:
@@ -109,7 +124,7 @@ def changed(case: Case, base: Weighed) -> Changed | None:
     splits = _splits(case)
     first, last = _intervals(len(splits))
     during = _during(first, last, len(splits) + 1, len(patient.occasion))
-    size, count = case.population.size, len(during)
+    size, count = len(places), len(during)
     factor = _factors(size, case.rng)
     units = case.model.units
     effect = Exponential(parameter, _COVARIATE, slope=Normal(0.0, 1.0), reference=0.0)
@@ -120,20 +135,20 @@ def changed(case: Case, base: Weighed) -> Changed | None:
                     (*units.covariates, (_COVARIATE, "1"))),
         card=None,
     )  # fmt: skip
-    many = case.population.taken(np.tile(np.arange(size), count))
+    many = case.population.taken(np.tile(places, count))
     slope = {effect.coefficients[0].name: np.tile(np.log(factor), count)}
     many = PopulationDraws(wider, {**many.values, **slope}, many.label, many.levels)
     split = _split(patient, case.partial.events, splits)
     given = {name: np.tile(value, len(splits) + 1) for name, value in patient.covariates.items()}
     states = np.repeat(during, size, axis=0).astype(float)
     split = replace(split, covariates={**given, _COVARIATE: states})
-    start = np.tile(base.modes.z, (count, 1))
+    start = np.tile(base.modes.z[places], (count, 1))
     found = weigh(many, split, case.rng, start=start)
     evidence = logsumexp(found.log_marginal.reshape(count, size), axis=1) - np.log(size)
     hypothesis = found.draw // size
     lasting = during[:, -1].astype(bool)
     return Changed(
-        weighed=replace(found, draw=found.draw % size, population=many),
+        weighed=replace(found, draw=places[found.draw % size], population=many),
         hypothesis=hypothesis,
         factor=np.where(hypothesis > 0, factor[found.draw % size], 1.0),
         log_evidence=np.asarray(evidence),

@@ -76,7 +76,7 @@ def examine(
     predicted = _predictions(case, before)
     found = [*covariate_range(case, domain), *dose_range(case, domain), *history(case)]
     odd = any(one.name in ("dose range", "history", "covariate range") for one in found)
-    seen = explain(case, base, before, predicted, odd=odd)
+    seen = explain(case, base, before, predicted, domain=domain, odd=odd)
     prediction = np.asarray(patient.solver.ensemble(base.parameters).value)
     found += findings_of(case, seen)
     usual = case.doses.usual_interval

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from popk.monitoring import change, mistakes
-from popk.monitoring.case import Case
+from popk.monitoring.case import Case, Domain
 from popk.monitoring.change import Changed, changed
 from popk.monitoring.finding import Finding
 from popk.monitoring.kernel import Drawn, Weighed, left_out, log_shares, tails, two_sided
@@ -64,7 +64,7 @@ class Explanations:
 
 
 def explain(
-    case: Case, base: Weighed, before: Drawn, prediction: Floats, *, odd: bool
+    case: Case, base: Weighed, before: Drawn, prediction: Floats, *, domain: Domain, odd: bool
 ) -> Explanations:
     """Surprise of each observation, and what explains the data.
 
@@ -74,6 +74,8 @@ def explain(
         The patient, and its posterior by the draws that the checks use.
     before, prediction
         Draws of the parameters before any observation, and what they predict of each.
+    domain
+        Where the model has been.
     odd
         Whether other checks doubt the units.
     """
@@ -101,7 +103,7 @@ def explain(
     tried: list[Mistake] = []
     unlike = np.nan_to_num(population, nan=1.0) < WIDENED
     if count and (odd or not base.possible or bool((population < WIDENED).any())):
-        tried += mistakes.units(case)
+        tried += mistakes.units(case, domain)
     if count:
         tried += mistakes.sample_times(case, doubted | unlike)
     for one in tried:
@@ -146,7 +148,7 @@ def _units(case: Case, seen: Explanations) -> Iterator[Finding]:
     if not p >= NOTED:
         return
     likely = sorted((what for what, share in of.items() if share >= _LIKELY), key=of.__getitem__)
-    prior = mistakes.UNIT * len(of)
+    prior = sum(one.prior for one in seen.tried if one.observation < 0)
     yield Finding(
         "units",
         "withheld" if p >= BELIEVED else "note",

@@ -2,7 +2,8 @@
 
 A mistake is the same data set with something else in it: concentrations in another unit, a sample
 drawn after the infusion. Its marginal likelihood, by the patient kernel, is set against that of
-the records as they are.
+the records as they are. A mistake of unit is the more probable before the data where doses, or
+intervals between them, that are unlike those of the fit's data would be like them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from popk.dataset import Dataset
 from popk.individual.partial import partial_of
-from popk.monitoring.case import Case
+from popk.monitoring.case import Case, Domain
 from popk.monitoring.kernel import weigh
 
 __all__ = ["MISTIMED", "UNIT", "Mistake", "log_evidence_of", "sample_times", "units"]
@@ -24,6 +25,7 @@ __all__ = ["MISTIMED", "UNIT", "Mistake", "log_evidence_of", "sample_times", "un
 type Floats = NDArray[np.float64]
 
 UNIT = 0.002  # probability of each mistake of unit before the data
+MENDING = 10.0  # … times this where it brings doses or intervals back to those of the fit's data
 MISTIMED = 0.01  # … of a sample on the other side of the dose beside it
 NEAR = 0.1  # a sample within this part of the usual interval of a dose may stand on its wrong side
 _TRIED = 4  # samples whose time is doubted
@@ -35,18 +37,22 @@ class Mistake:
 
     ``what`` completes "the data are far more likely if …"; ``dataset`` are the records then;
     ``log_jacobian`` of the observations' change of unit. ``observation`` is the position of the
-    one concerned, -1 for all.
+    one concerned, -1 for all. ``mends``: doses or intervals between them, far from those of the
+    fit's data as recorded, are then among them.
     """
 
     what: str
     dataset: Dataset
     log_jacobian: float = 0.0
     observation: int = -1
+    mends: bool = False
 
     @property
     def prior(self) -> float:
         """Probability before the data."""
-        return UNIT if self.observation < 0 else MISTIMED
+        if self.observation >= 0:
+            return MISTIMED
+        return UNIT * MENDING if self.mends else UNIT
 
 
 def log_evidence_of(case: Case, mistake: Mistake) -> float:
@@ -55,7 +61,7 @@ def log_evidence_of(case: Case, mistake: Mistake) -> float:
     return weigh(case.population, patient, case.rng).evidence + mistake.log_jacobian
 
 
-def units(case: Case) -> Iterator[Mistake]:
+def units(case: Case, domain: Domain) -> Iterator[Mistake]:
     """Mistakes of unit: concentrations, doses, times, weight."""
     table, unit = case.dataset.table, case.model.units
     quantified = case.partial.patient.observed.status == 0
@@ -75,7 +81,11 @@ def units(case: Case) -> Iterator[Mistake]:
         (1e-3, "a thousand times too large, as ug for mg"),
     ):
         changed = {"AMT": factor * table["AMT"].values, "RATE": _scaled(rate, factor)}
-        yield Mistake(f"the doses are {said}: expected {unit.amount}", _with(case.dataset, changed))
+        yield Mistake(
+            f"the doses are {said}: expected {unit.amount}",
+            _with(case.dataset, changed),
+            mends=_mends(case.present.amount, factor, domain.amounts),
+        )
     for factor, said in (
         (7.0, "weeks for days"),
         (24.0, "days for hours"),
@@ -86,13 +96,24 @@ def units(case: Case) -> Iterator[Mistake]:
             continue
         times = {name: factor * table[name].values for name in ("TIME", "II")}
         times["RATE"] = _scaled(rate, 1 / factor)
-        yield Mistake(f"the times are {said}: expected {unit.time}", _with(case.dataset, times))
+        yield Mistake(
+            f"the times are {said}: expected {unit.time}",
+            _with(case.dataset, times),
+            mends=_mends(case.doses.usual_interval, factor, domain.intervals),
+        )
     if "WT" in case.dataset.covariates and unit.covariate("WT") == "kg":
         pounds = {"WT": table["WT"].values / POUNDS}
         yield Mistake("WT is in pounds: expected kg", _with(case.dataset, pounds))
 
 
 POUNDS = 2.2046
+_APART = 1.5  # times beyond a range: no longer like it
+
+
+def _mends(value: float, factor: float, known: tuple[float, float]) -> bool:
+    """Whether a value is unlike those known, and like them in the other unit; NaN is neither."""
+    low, high = known[0] / _APART, known[1] * _APART
+    return (value < low or value > high) and low <= factor * value <= high
 
 
 def sample_times(case: Case, doubted: NDArray[np.bool_]) -> Iterator[Mistake]:

@@ -7,9 +7,9 @@ from scipy.stats import norm
 
 from popk.individual.forecast import present_of
 from popk.individual.partial import partial_of
-from popk.monitoring import change
-from popk.monitoring.case import Case, doses_of
-from popk.monitoring.change import ANTIBODIES, CHANGE, changed
+from popk.monitoring import change, mistakes
+from popk.monitoring.case import Case, Domain, doses_of
+from popk.monitoring.change import ANTIBODIES, CHANGE, _weighed, changed
 from popk.monitoring.kernel import left_out, population_draws, two_sided, weigh
 from popk.population import PopulationDraws
 from popk.statistics import LogNormal
@@ -116,6 +116,30 @@ def test_the_evidence_of_every_change(fits, model):
     probability = 1 - np.exp(weights[0] - logsumexp(weights))
     assert found.probability == pytest.approx(probability, abs=0.03)
     assert probability > 10 * change.PRIOR
+
+
+@pytest.mark.parametrize(("troughs", "draws"), [((22.0, 21.0, 23.0), 16), ((22.0, 9.0, 8.0), SIZE)])
+def test_a_part_of_the_draws_says_where_all_are_needed(fits, model, troughs, draws):
+    case = case_of(fits, model, fits.history("A", troughs, doses=5))
+    base = weigh(case.population, case.partial.patient, case.rng)
+    found = changed(case, base)
+    assert found.weighed.population.size == draws * len(found.log_prior)
+    whole = _weighed(case, base, np.arange(SIZE))
+    odds = [p / (1 - p) for p in (found.probability, whole.probability)]
+    assert odds[0] == pytest.approx(odds[1], rel=0.35)
+
+
+def test_a_unit_that_mends_the_intervals_is_likelier_before_the_data(fits, model):
+    """Doses every 4 d where the fit's are every 28: weeks for days, and not days for weeks."""
+    records = [(who, t / 7, *rest) for who, t, *rest in fits.history("A", (22.0,), doses=5)]
+    case = case_of(fits, model, records, size=2)
+    domain = Domain({}, (300.0, 300.0), (28.0, 30.0))
+    prior = {one.what: one.prior for one in mistakes.units(case, domain)}
+    assert prior.pop("the times are weeks for days: expected d") == 0.02
+    assert len(prior) >= 5
+    assert set(prior.values()) == {0.002}
+    unknown = Domain({}, (np.nan, np.nan), (np.nan, np.nan))
+    assert {one.prior for one in mistakes.units(case, unknown)} == {0.002}
 
 
 def test_before_the_data_the_factor_is_that_of_its_prior(fits, model):
