@@ -14,9 +14,12 @@ nbformat = pytest.importorskip("nbformat")
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
-# Seconds on two cores with other work beside. The others take longer.
+# Seconds on two cores. The others take a minute and a half or more.
 QUICK = {
     "01_first_fit.ipynb": 34,
+    "03_comparing_models.ipynb": 66,
+    "04_reading_the_checks.ipynb": 36,
+    "05_individualising.ipynb": 61,
     "06_virtual_trial.ipynb": 31,
     "07_your_own_data.ipynb": 9,
     "09_from_nonmem.ipynb": 31,

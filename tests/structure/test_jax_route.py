@@ -29,7 +29,8 @@ STRUCTURES = (
     TwoCompartment(),
     OneCompartment(absorption=FirstOrder()),
     TwoCompartment(absorption=FirstOrder()),
-    ThreeCompartment(absorption=FirstOrder()),
+    # XLA takes a minute or two to compile its derivatives.
+    pytest.param(ThreeCompartment(absorption=FirstOrder()), marks=pytest.mark.slow),
     DirectEffect(TwoCompartment(), SigmoidEmax(baseline=True)),
 )
 
