@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +24,8 @@ from popk.individual.posterior import patient_seed
 from popk.individual.prepared import Prepared, check_count, prepare
 from popk.monitoring.case import Case, Domain, domain_of, doses_of
 from popk.monitoring.examine import Examined, examine
-from popk.monitoring.finding import to_json
+from popk.monitoring.finding import from_json, to_json
+from popk.monitoring.information import Latest, measured_below
 from popk.monitoring.together import together
 from popk.monitoring.widening import Widened, widened
 from popk.population import PopulationDraws
@@ -63,7 +66,8 @@ def individualise(  # noqa: PLR0913
     The tree, whose ``decision`` has further: ``findings`` (subject), as text that `popk.findings`
     reads; ``withheld`` and ``widened`` (0 or 1); ``changed``, the posterior probability that
     clearance has changed on the way (NaN where it was not computed); ``contraction``,
-    1 - var(log trough | data) / var(log trough) after the usual interval. Where advice is widened
+    1 - var(log trough | data) / var(log trough) after the usual interval; ``latest``, what `decide`
+    holds against another target, as text. Where advice is widened
     ``posterior`` has the troughs of before, ``troughs_unwidened`` and
     ``troughs_sustained_unwidened``. ``rank`` is P(Y <= y) of each patient's last observation given
     the others; ``attrs["together"]`` says where these, over 20 patients or more, are not uniform
@@ -121,8 +125,9 @@ def decide(advice: xr.DataTree, *, target: Trough, probability: float = 0.9) -> 
 
     Returns
     -------
-    A new DataTree of the same form. What was withheld stays withheld; whether the latest
-    observations were below the new target is not looked at: for that, advise anew.
+    A new DataTree of the same form. What was withheld stays withheld. Where the latest observations
+    were below the new target, though the model is sure that they were not, it is withheld too:
+    advised anew, it may be widened instead.
 
     Raises
     ------
@@ -138,8 +143,26 @@ def decide(advice: xr.DataTree, *, target: Trough, probability: float = 0.9) -> 
     decided = individual.decide(advice, target=target, probability=probability)
     decision, posterior = decided["decision"].to_dataset(), decided["posterior"].to_dataset()
     if "withheld" in decision.coords:
+        if "latest" in decision.coords:
+            decision = _judged_anew(decision, target.concentration, target.unit)
         decided["decision"].dataset = _guarded(decision, posterior, decided.attrs)
     return decided
+
+
+def _judged_anew(decision: xr.Dataset, target: float, unit: str) -> xr.Dataset:
+    """Withheld too where the latest observations were measured below another target."""
+    found = decision["findings"].values.astype(object)
+    withheld = decision["withheld"].values.copy()
+    for at, text in enumerate(decision["latest"].values.astype(str).tolist()):
+        latest = [Latest(**one) for one in json.loads(text)]
+        known = from_json(str(found[at]))
+        for one in measured_below(latest, target, unit):
+            if one.sentence not in {other.sentence for other in known}:
+                found[at] = to_json([*known, replace(one, severity="withheld")])
+                withheld[at] = 1
+    return decision.assign_coords(
+        findings=("subject", found.astype(str)), withheld=("subject", withheld)
+    )
 
 
 def _cases(
@@ -266,6 +289,7 @@ def _described(decision: xr.Dataset, found: list[tuple[Examined, Widened | None]
         "changed": np.array(changes, dtype=float),
         "rank": np.array([one.explanations.rank for one in seen], dtype=float),
         "contraction": np.array([one.contraction for one in seen], dtype=float),
+        "latest": [json.dumps([asdict(held) for held in one.latest]) for one in seen],
     }
     return decision.assign_coords({n: ("subject", value) for n, value in columns.items()})
 

@@ -13,10 +13,12 @@ from popk.monitoring.case import Case, Domain
 from popk.monitoring.explanations import Explanations, explain, findings_of
 from popk.monitoring.finding import Finding
 from popk.monitoring.information import (
+    Latest,
     below_quantification,
     contraction,
     contradictions,
     information,
+    latest_of,
     measured_below,
 )
 from popk.monitoring.kernel import Drawn, Weighed, population_draws, weigh
@@ -35,13 +37,14 @@ class Examined:
 
     ``contraction`` is 1 - var(log trough | data) / var(log trough) after the usual interval (or the
     shortest candidate); ``changed`` the posterior probability of a change of clearance, NaN where
-    it was not computed.
+    it was not computed. ``latest`` is what is held against a target.
     """
 
     findings: tuple[Finding, ...]
     base: Weighed
     explanations: Explanations
     contraction: float
+    latest: tuple[Latest, ...] = ()
 
     @property
     def severity(self) -> str:
@@ -86,10 +89,11 @@ def examine(
     found += information(case, contracted)
     found += below_quantification(case, before, predicted)
     found += contradictions(case, base, prediction)
-    found += measured_below(case, base, prediction, target)
+    latest = latest_of(case, base, prediction)
+    found += measured_below(latest, target, case.model.units.concentration)
     if note:
         found.append(Finding("computation", "withheld", note))
-    return Examined(tuple(found), base, seen, contracted)
+    return Examined(tuple(found), base, seen, contracted, latest)
 
 
 def _predictions(case: Case, drawn: Drawn) -> Floats:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,12 @@ from popk.monitoring.kernel import Drawn, Weighed, tails
 from popk.statistics import NUMPY
 
 __all__ = [
+    "Latest",
     "below_quantification",
     "contraction",
     "contradictions",
     "information",
+    "latest_of",
     "measured_below",
 ]
 
@@ -27,6 +30,8 @@ LITTLE, NONE = 0.4, 0.1  # contraction of the logarithm of the predicted trough
 USUAL = 1.15  # up to so many usual intervals after a dose, a sample is at the usual interval
 RARE = 0.2  # an observation below quantification that is less likely than this in the population
 OVERRULED, OVERRULED_AGAIN = 0.9, 0.75  # P(above the target) of one that was measured below it
+BELIEVED = (0.75, 0.8, 0.85, 0.9, 0.92, 0.95, 0.97, 0.99)
+_LATEST = 3  # observations that are held against the target
 CONTRADICTS, SURELY = 0.01, 0.002  # p-values
 
 
@@ -106,36 +111,71 @@ def below_quantification(case: Case, before: Drawn, prediction: Floats) -> Itera
     )
 
 
-def measured_below(
-    case: Case, base: Weighed, prediction: Floats, target: float
-) -> Iterator[Finding]:
-    """The latest observations are below the target, and the model is sure that they were not.
+@dataclass(frozen=True)
+class Latest:
+    """One of a patient's latest observations, and what the model believes of it.
 
-    Residual error may do that once, so advice is widened; it hardly does so twice. ``prediction``
-    (n, n_observations) is that of the nodes of ``base``.
+    ``value`` and ``status`` as in the data; ``where`` says which observation it is. ``reached`` are
+    the highest concentrations of which the model gives `BELIEVED` that the true one was no lower.
+    """
+
+    value: float
+    status: int
+    where: str
+    reached: tuple[float, ...]
+
+    def believed(self, target: float) -> float:
+        """P(true concentration >= target) by the model, rounded down."""
+        held = [p for p, value in zip(BELIEVED, self.reached, strict=True) if value >= target]
+        return max(held, default=0.0)
+
+
+def latest_of(case: Case, base: Weighed, prediction: Floats) -> tuple[Latest, ...]:
+    """The latest observations of what is forecast, the last one at the end.
+
+    ``prediction`` (n, n_observations) is that of the nodes of ``base``.
     """
     observed = case.partial.patient.observed
-    own = np.flatnonzero(observed.output == case.present.output)
-    # A limit of quantification above the target says nothing.
-    below = (observed.dv[own] < target) & (observed.status[own] >= 0)
-    below |= (observed.dv[own] <= target) & (observed.status[own] == 1)
-    run = own[len(own) - int(np.cumprod(below[::-1]).sum()) :]
-    if not len(run) or not base.possible:
+    own = np.flatnonzero(observed.output == case.present.output)[-_LATEST:]
+    if not base.possible:
+        return ()
+    shares = _shares(base)
+    found = []
+    for k in own.tolist():
+        order = np.argsort(-prediction[:, k])
+        place = np.searchsorted(np.cumsum(shares[order]), np.array(BELIEVED) - 1e-12)
+        reached = prediction[order[place.clip(max=len(order) - 1)], k]
+        value, status = float(observed.dv[k]), int(observed.status[k])
+        found.append(Latest(value, status, case.where(k), tuple(reached.tolist())))
+    return tuple(found)
+
+
+def measured_below(latest: Sequence[Latest], target: float, unit: str) -> Iterator[Finding]:
+    """The latest observations are below the target, and the model is sure that they were not.
+
+    Residual error may do that once, so advice is widened; it hardly does so twice.
+    """
+    run: list[Latest] = []
+    for one in reversed(latest):
+        # A limit of quantification above the target says nothing.
+        below = one.value <= target if one.status == 1 else one.status == 0 and one.value < target
+        if not below:
+            break
+        run.append(one)
+    if not run:
         return
-    above = _shares(base) @ (prediction[:, run] >= target)
     again = len(run) > 1
-    p = float(above.min())
+    p = min(one.believed(target) for one in run)
     if p < (OVERRULED_AGAIN if again else OVERRULED):
         return
-    units = case.model.units.concentration
     what = f"last {len(run)} observations were" if again else "last observation was"
     yield Finding(
         "below the target",
         "withheld" if again else "widened",
-        f"The {what} below the target of {target:g} {units} ({case.where(int(run[-1]))}), though "
-        f"the model gives {p:.0%} or more that the true concentration was not: it believes the "
-        "population more than this patient. Repeat the sample and test for antibodies before the "
-        "interval is changed.",
+        f"The {what} below the target of {target:g} {unit} ({run[0].where}), though the model "
+        f"gives {p:.0%} or more that the true concentration was not: it believes the population "
+        "more than this patient. Repeat the sample and test for antibodies before the interval is "
+        "changed.",
         p,
     )
 
