@@ -19,6 +19,7 @@ from popk.cli.fitted import resume
 from popk.cli.foreseen import forecast
 from popk.cli.outcome import as_json, is_json
 from popk.cli.output import open_console
+from popk.cli.qualified import qualify
 from popk.cli.reported import report
 from popk.cli.robust import robustness
 from popk.cli.served import serve
@@ -45,7 +46,8 @@ _EPILOGUE = (
     "files written), everything else on standard error.\n\n"
     "Exit codes: 0 done; 2 refused, one message on standard error; 3 done, but the result is not "
     "to be relied upon (a fit did not converge, priors and data do not go together, a model is not "
-    "calibrated); 130 interrupted, 143 terminated: what was drawn is kept."
+    "calibrated, an installation does not reproduce its references); 130 interrupted, 143 "
+    "terminated: what was drawn is kept."
 )
 _DATA = Group.create_ordered("Data")
 _MODELS = Group.create_ordered("Models and fits")
@@ -66,7 +68,7 @@ app = App(
 _COMMANDS: tuple[tuple[Group, tuple[Callable[..., object], ...]], ...] = (
     (_DATA, (check, check_priors)),
     (_MODELS, (run, fit, resume, models, import_nonmem)),
-    (_CHECKS, (compare, forecast, robustness, sbc)),
+    (_CHECKS, (compare, forecast, robustness, sbc, qualify)),
     (_PATIENTS, (individualise, batch, sheet, serve, trial)),
     (_FILES, (report, demo)),
 )

@@ -49,6 +49,7 @@ ORDER = (
     "serving",
     "study",
     "demo",
+    "qualification",
     "cli",
     "__main__",
 )

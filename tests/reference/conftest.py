@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,9 @@ def tightly():
 def small_tables() -> Path:
     """The folder of the tables that are part of the repository."""
     return Path(__file__).with_name("data")
+
+
+@pytest.fixture(scope="session")
+def shipped_tables() -> Path:
+    """The folder of the tables that come with popk."""
+    return Path(str(files("popk.qualification") / "data"))

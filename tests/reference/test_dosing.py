@@ -1,6 +1,6 @@
 """Dosing events against NONMEM (5 digits) and an independent simulator (12 digits).
 
-The scenarios are those of github.com/mrgsolve/nmtests; see data/README.md.
+The scenarios are those of github.com/mrgsolve/nmtests; see popk/qualification/data.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def check(found):
 
 
 @pytest.fixture(scope="module")
-def thinned(small_tables):
-    return solved(pd.read_csv(small_tables / "nmtests_dosing.csv"))
+def thinned(shipped_tables):
+    return solved(pd.read_csv(shipped_tables / "nmtests_dosing.csv"))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -2,7 +2,7 @@
 
 The simulator here shares nothing with popk: one closed form per single dose, and for steady state a
 train of doses long enough that the earliest is forgotten. It is checked against the exact values of
-data/nmtests_dosing.csv before it is believed.
+nmtests_dosing.csv before it is believed.
 """
 
 from __future__ import annotations
@@ -236,8 +236,8 @@ CASES = {
 }  # fmt: skip
 
 
-def test_the_simulator_reproduces_the_exact_table(small_tables):
-    table = pd.read_csv(small_tables / "nmtests_dosing.csv")
+def test_the_simulator_reproduces_the_exact_table(shipped_tables):
+    table = pd.read_csv(shipped_tables / "nmtests_dosing.csv")
     for _, scenario in table.groupby("SCENARIO"):
         records = scenario[scenario["EVID"] != 0].to_dict("records")
         observed = scenario[scenario["EVID"] == 0]

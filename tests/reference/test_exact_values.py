@@ -1,4 +1,4 @@
-"""Concentrations and gradients against 60-digit arithmetic; see data/README.md."""
+"""Concentrations and gradients against 60-digit arithmetic; see popk/qualification/data."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def cases(small_tables):
-    return pd.read_csv(small_tables / "oracle_stress.csv")
+def cases(shipped_tables):
+    return pd.read_csv(shipped_tables / "oracle_stress.csv")
 
 
 def records_of(case, record):

@@ -44,8 +44,8 @@ each = pytest.mark.parametrize(("name", "error"), CASES, ids=lambda x: str(x)[:3
 
 
 @pytest.fixture(scope="module")
-def samples(small_tables):
-    return pd.read_csv(small_tables / "wang2007.csv")
+def samples(shipped_tables):
+    return pd.read_csv(shipped_tables / "wang2007.csv")
 
 
 def observed_of(y):

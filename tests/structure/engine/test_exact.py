@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from pathlib import Path
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ from popk.structure import (
 )
 
 # Computed with mpmath at 60 digits or more, public domain (CC0).
-REFERENCE = Path(__file__).parents[1] / "data" / "linear_reference.csv"
+REFERENCE = files("popk.qualification") / "data" / "linear_reference.csv"
 
 KINDS = [
     pytest.param(kind(FirstOrder() if depot else None), Mammillary(n, depot=depot),
