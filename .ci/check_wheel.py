@@ -93,13 +93,14 @@ def main() -> None:
         for command in (
             [scripts / "python", "-I", "-c", IMPORT_ALL],
             [scripts / "popk", "--help"],
+            [scripts / "popk", "qualify", "--only", "integrity", "--out", folder / "qualified"],
         ):
             done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)
             if done.returncode:
                 sys.exit(f"With the wheel installed, this failed:\n{done.stdout}{done.stderr}")
             if command[-1] == IMPORT_ALL:
                 print(done.stdout.strip())
-        print("`popk --help` runs.")
+        print("`popk --help` and `popk qualify --only integrity` run.")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ RESULTS = {
     "inference": ("benchmarks/RESULTS_INFERENCE.md", "How do whole fits stand beside peers'?"),
     "individual": ("benchmarks/RESULTS_INDIVIDUAL.md", "How long does one patient's advice take?"),
     "calibration": ("benchmarks/calibration/RESULTS.md", "Are posteriors calibrated?"),
+    "figures": ("benchmarks/FIGURES.md", "Do these figures belong to this code?"),
     "recovery": ("tests/recovery/RESULTS.md", "Are known truths and others' estimates found?"),
 }
 
@@ -91,6 +92,41 @@ def reference_page(root: Path) -> str:
     return "\n".join(parts)
 
 
+def requirements_page() -> str:
+    """What is required of popk, with the tests and the checks that cover it."""
+    from popk.qualification import KINDS, REQUIREMENTS, checks_of
+
+    checks = checks_of()
+    parts = [
+        "# Requirements\n",
+        "What popk has to do, what follows where it does not, and what covers it: tests of the "
+        "repository, and checks of `popk qualify`, which come with popk and can be made on any "
+        "machine ([](../howto/qualify.md)). Written from `popk/qualification/requirements.py`; a "
+        "test fails when a test named here does not exist, or when a requirement has neither a "
+        "check nor a reason why it has none.\n",
+    ]
+    for one in REQUIREMENTS:
+        own = [check.name for check in checks if one.id in check.requirements]
+        parts += [
+            f"## {one.id}\n",
+            f"{one.sentence}\n",
+            f"- If not: {one.risk}",
+            f"- Checks: {'; '.join(own) if own else f'none. {one.why_no_check}'}",
+            f"- Tests: {', '.join(f'`{test}`' for test in one.tests)}\n",
+        ]
+    parts.append("## The checks of `popk qualify`\n")
+    for kind in KINDS:
+        parts += [f"### {kind.capitalize()}\n", "| check | compared with | why its limits |"]
+        parts.append("|---|---|---|")
+        parts += [
+            f"| {check.name} | {check.against} | {check.tolerance} |"
+            for check in checks
+            if check.kind == kind
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
 def write_validation(root: Path, folder: Path) -> None:
     """Write the pages to `folder`, from the files of the repository `root`."""
     pages: dict[str, str | bytes] = {}
@@ -103,6 +139,7 @@ def write_validation(root: Path, folder: Path) -> None:
         pages.update(_figures_of(root, file, text))
         rows.append(_row(root, page, file, question))
     pages["reference.md"] = reference_page(root)
+    pages["requirements.md"] = requirements_page()
     table = "\n".join(
         [
             "| question | file | written | code | changed since |",
@@ -111,5 +148,8 @@ def write_validation(root: Path, folder: Path) -> None:
         ]
     )
     names = [name.removesuffix(".md") for name in pages if name.endswith(".md")]
-    index = f"{INTRODUCTION}{table}\n\nWhat popk is compared with: [](reference.md).\n\n"
+    index = (
+        f"{INTRODUCTION}{table}\n\nWhat popk is compared with: [](reference.md). What is required of "
+        "it, and which tests and checks cover it: [](requirements.md).\n\n"
+    )
     write_pages(folder, {"index.md": index + toctree(names, hidden=True), **pages})

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -77,7 +77,9 @@ def records_of(
     """Boluses of 300 mg at the times given, and observations; None is below ``lloq``."""
     rows: list[dict[str, object]] = []
     for k, (subject, observed) in enumerate(patients.items()):
-        own = [{"TIME": t, "EVID": 1, "AMT": AMOUNT, "CENS": 0} for t in doses]
+        own: list[dict[str, Any]] = [
+            {"TIME": t, "EVID": 1, "AMT": AMOUNT, "CENS": 0} for t in doses
+        ]
         own += [
             {"TIME": t, "EVID": 0, "DV": lloq if dv is None else dv, "CENS": int(dv is None)}
             for t, dv in observed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,7 +81,7 @@ def largest(found: Iterable[Apart], value: float, gradient: float) -> list[Measu
 
 def _structures() -> list[tuple[Structure, Mammillary]]:
     """One to three compartments, with first-order absorption and without."""
-    kinds = (OneCompartment, TwoCompartment, ThreeCompartment)
+    kinds: tuple[Callable[..., Structure], ...] = (OneCompartment, TwoCompartment, ThreeCompartment)
     return [
         (kind(FirstOrder() if depot else None), Mammillary(n, depot=depot))
         for n, kind in enumerate(kinds, start=1)

@@ -43,7 +43,7 @@ def _history(
 
 def _changed(rows: list[Row], column: str, factor: float) -> list[Row]:
     k = COLUMNS.index(column)
-    return [(*row[:k], row[k] * factor, *row[k + 1 :]) for row in rows]  # type: ignore[misc]
+    return [(*row[:k], float(row[k]) * factor, *row[k + 1 :]) for row in rows]  # type: ignore[misc]
 
 
 # By ID: what the finding is called that must withhold or widen the advice, and the records.

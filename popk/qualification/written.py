@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -186,9 +187,11 @@ def write(found: Qualification, folder: str | PathLike[str]) -> tuple[Path, Path
     text = json.dumps(as_values(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     contents = {PAGE: as_markdown(found), JSON: text}
     paths = [
-        write_atomically(
-            folder / name, lambda path, content=content: path.write_text(content, encoding="utf-8")
-        )
+        write_atomically(folder / name, partial(_put, content))
         for name, content in contents.items()
     ]
     return paths[0], paths[1]
+
+
+def _put(content: str, path: Path) -> None:
+    path.write_text(content, encoding="utf-8")
