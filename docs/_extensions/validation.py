@@ -149,7 +149,7 @@ def write_validation(root: Path, folder: Path) -> None:
     )
     names = [name.removesuffix(".md") for name in pages if name.endswith(".md")]
     index = (
-        f"{INTRODUCTION}{table}\n\nWhat popk is compared with: [](reference.md). What is required of "
-        "it, and which tests and checks cover it: [](requirements.md).\n\n"
+        f"{INTRODUCTION}{table}\n\nWhat popk is compared with: [](reference.md). What is required "
+        "of it, and which tests and checks cover it: [](requirements.md).\n\n"
     )
     write_pages(folder, {"index.md": index + toctree(names, hidden=True), **pages})

@@ -26,7 +26,7 @@ def qualify(
 
     Example: popk qualify --out qualification
 
-    A few minutes, most of them to compile what is not compiled yet; no network. Concentrations are
+    This takes some minutes, most of them to compile what is not compiled yet. Concentrations are
     compared with exact solutions, 60-digit arithmetic and NONMEM; posteriors with quadrature and
     another program; probabilities and intervals with brute force and with known truths; and broken
     data, unsafe patients and damaged results are to be refused. VALIDATION.md and validation.json
