@@ -2,8 +2,8 @@
 
 Each file of figures stands in ``figures.json`` with the parts of popk that it rests on (their
 hashes when it was made; comments, docstrings and layout do not count) and the hashes of the models
-it is about. Where a part has changed and the figures were not made anew, ``tests/benchmarks`` fails until
-somebody either makes them anew,
+it is about. Where a part has changed and the figures were not made anew, ``tests/benchmarks`` fails
+until somebody either makes them anew,
 
     python benchmarks/figures_gate.py --rerun benchmarks/calibration/RESULTS.md
 

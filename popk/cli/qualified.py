@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -39,8 +40,7 @@ def qualify(
     only
         Make the checks of one kind only
     """
-    if out.exists() and not out.is_dir():
-        raise CommandError(f"--out is {out}, which is a file; give a folder.")
+    _check_place(out)  # before minutes of work
     from popk.qualification import as_values, write
     from popk.qualification import qualify as carry_out
 
@@ -64,6 +64,14 @@ def qualify(
         console, f"{found.seconds:.0f} s. Written: {' and '.join(str(path) for path in written)}."
     )
     return 0 if found.passed else UNSURE
+
+
+def _check_place(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise CommandError(f"--out is {out}, which is a file; give a folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise CommandError(f"Nothing can be written to {out}; give another folder by --out.")
 
 
 def _tell(console: Console, outcome: Outcome) -> None:

@@ -73,12 +73,14 @@ def records_of(
     doses: Sequence[float] = (0.0,),
     lloq: float | None = LLOQ,
     weight: Sequence[float] | None = None,
+    over: float = 0.0,
 ) -> Dataset:
-    """Boluses of 300 mg at the times given, and observations; None is below ``lloq``."""
+    """300 mg at once, or ``over`` days, at each time; observations, None those below ``lloq``."""
     rows: list[dict[str, object]] = []
     for k, (subject, observed) in enumerate(patients.items()):
         own: list[dict[str, Any]] = [
-            {"TIME": t, "EVID": 1, "AMT": AMOUNT, "CENS": 0} for t in doses
+            {"TIME": t, "EVID": 1, "AMT": AMOUNT, "RATE": AMOUNT / over if over else 0.0, "CENS": 0}
+            for t in doses
         ]
         own += [
             {"TIME": t, "EVID": 0, "DV": lloq if dv is None else dv, "CENS": int(dv is None)}

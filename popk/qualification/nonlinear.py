@@ -23,7 +23,7 @@ from popk.structure import (
     concentrations_with_gradient,
 )
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "RTOL", "saturable"]
 
 type Numbers = NDArray[Any]
 
@@ -35,7 +35,7 @@ RTOL = 1e-11
 DAYS = (0.5, 7, 13, 27.9, 29, 41, 55.9, 70, 84, 112, 126, 140, 168)
 
 
-def _saturable(t: Numbers, a: Numbers, p: Numbers) -> Sequence[Numbers]:
+def saturable(t: Numbers, a: Numbers, p: Numbers) -> Sequence[Numbers]:
     """Two compartments, linear and Michaelis-Menten elimination side by side."""
     cl, v1, q, v2, vmax, km = p.T
     central, peripheral = a[:, 0] / v1, a[:, 1] / v2
@@ -70,7 +70,7 @@ def _total(t: Numbers, a: Numbers, p: Numbers) -> Sequence[Numbers]:
 def _parallel() -> list[Measure]:
     """The structure and the parameters of natalizumab, and others around them."""
     structure = TwoCompartment(elimination=ParallelMichaelisMenten())
-    kinetics = ByEquations(2, _saturable, lambda t, a, p: (a[:, 0] / p[:, 1],), rtol=RTOL)
+    kinetics = ByEquations(2, saturable, lambda t, a, p: (a[:, 0] / p[:, 1],), rtol=RTOL)
     published = np.array([[0.164, 3.48, 0.40, 3.48, 2.86, 0.875]])
     points = (published, published * [[0.6, 0.8, 1.5, 1.2, 2.0, 4.0]])
     infusions = in_order(dose(0, 300.0, over=1 / 24, every=28, times=5), *observe(*DAYS))

@@ -13,7 +13,9 @@ from popk.qualification import (
     carried_out,
     checks_of,
     deciding,
+    inferential,
     integrity,
+    known,
     numerical,
     qualify,
 )
@@ -126,6 +128,27 @@ def test_an_engine_that_is_off_is_noticed(monkeypatch):
     assert numerical.differences(*apart, theta, records).value < 1e-12
     monkeypatch.setattr(Mammillary, "matrix", off)
     assert numerical.differences(apart[0], Mammillary(1), theta, records).value > 1e-9
+
+
+def test_a_probability_that_is_off_is_noticed(monkeypatch):
+    """Clearance a tenth higher in what it is compared with."""
+    monkeypatch.setattr(deciding, "SEEDS", 2)
+    monkeypatch.setattr(deciding, "KNOWN", deciding.KNOWN | {"CL": 0.22})
+    outcome = carried_out(named("P(trough >= target) by brute force"))
+    assert not outcome.fault
+    assert outcome.measures[0].figure > 0.05
+
+
+@pytest.mark.parametrize(
+    ("shift", "stretch", "failed"), [(0.0, 1.0, []), (0.5, 1.0, [2]), (0.0, 1.3, [3])]
+)
+def test_a_posterior_that_is_off_is_noticed(shift, stretch, failed):
+    people = known.records_of({"A": ((28.0, 20.0),)})
+    fit = known.known_fit(known.one_compartment(), people, draws=1000, seed=1)
+    draws = fit["posterior"]["CL"]
+    mean, sd = float(draws.mean()), float(draws.std())
+    found = inferential._compared(fit, {"CL": (mean + shift * sd, sd * stretch, 0.0)})
+    assert [k for k, measure in enumerate(found) if not measure.passed] == failed
 
 
 def test_an_interval_that_is_not_by_the_rule_is_noticed(monkeypatch):

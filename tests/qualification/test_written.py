@@ -79,6 +79,16 @@ def test_a_file_where_the_folder_is_to_be_is_refused(found, tmp_path):
     assert place.read_text() == "mine"
 
 
+def test_a_folder_that_cannot_be_written_to_is_refused_before_any_check(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert main(["qualify", "--out", str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    assert "Nothing can be written to" in " ".join(shown.err.split())
+    assert "pass" not in shown.out
+
+
 def test_the_command_writes_both_files_and_ends_with_its_code(tmp_path, capsys, monkeypatch):
     out = tmp_path / "deep" / "out"
     words = ["qualify", "--only", "integrity", "--out", str(out), "--json"]
