@@ -1,7 +1,8 @@
 """Fixtures and settings shared by all tests."""
 
 import os
-from importlib.util import module_from_spec, spec_from_file_location
+import sys
+from importlib.util import LazyLoader, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ from hypothesis import settings
 # Importing PyMC or compiling inside a test takes seconds and says nothing about the test.
 settings.register_profile("popk", deadline=None, print_blob=True)
 settings.load_profile("popk")
+
+# Tests import the module beside this file by a name of its own, and it is loaded when one does.
+_spec = spec_from_file_location("popk_strategies", Path(__file__).with_name("strategies.py"))
+_spec.loader = LazyLoader(_spec.loader)
+sys.modules[_spec.name] = module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules[_spec.name])
 
 
 @pytest.fixture(scope="session")

@@ -82,18 +82,19 @@ def _refuse_blank(records: Records, name: str, carry: str | None) -> None:
 
 
 def _refuse_change(records: Records, name: str) -> None:
-    column = records[name]
-    for places in records.subjects().values():
-        known = places[column.usable[places]]
-        for k in np.flatnonzero(np.nan_to_num(np.diff(column.values[known]))):
-            before, at = known[k], known[k + 1]
-            records.report(
-                int(at),
-                name,
-                f"changes from {column.text[before]} (row {records.rows[before]}) to {{value}} "
-                "within the subject, and nothing says how it holds between records.",
-                remedy=f"Say it with carry: {carry_choices()}. Or give one value per subject.",
-            )
+    column, subject = records[name], records["ID"]
+    known = np.flatnonzero(column.usable & subject.usable)
+    same = np.diff(records.block[known]) == 0
+    changes = np.nan_to_num(np.diff(column.values[known])) != 0
+    for k in np.flatnonzero(same & changes).tolist():
+        before, at = known[k], known[k + 1]
+        records.report(
+            int(at),
+            name,
+            f"changes from {column.text[before]} (row {records.rows[before]}) to {{value}} "
+            "within the subject, and nothing says how it holds between records.",
+            remedy=f"Say it with carry: {carry_choices()}. Or give one value per subject.",
+        )
 
 
 def _filled(records: Records, name: str, carry: str) -> FloatArray:

@@ -87,14 +87,11 @@ def _check_time(records: Records) -> None:
     )
     if records["ID"].bad.any():
         return
-    evid = records["EVID"].values
     back = np.zeros(len(records), dtype=bool)
-    last: dict[int, float] = {}
-    for at in np.flatnonzero(time.usable):
-        run = int(records.block[at])
-        resets = evid[at] in (3, 4)
-        back[at] = not resets and time.values[at] < last.get(run, -np.inf)
-        last[run] = time.values[at]
+    known = np.flatnonzero(time.usable)
+    same = np.diff(records.block[known]) == 0
+    back[known[1:]] = same & (np.diff(time.values[known]) < 0)
+    back &= ~np.isin(records["EVID"].values, (3, 4))
     records.flag(
         back,
         "TIME",
@@ -214,6 +211,15 @@ def _check_steady_state(records: Records) -> None:
         "II",
         "is {value} on a constant infusion at steady state (SS 1, AMT 0), which has no interval.",
         remedy="Set II to 0, or give the amount of each dose.",
+    )
+    once = (steady.filled(0) == 0) & (records["ADDL"].filled(0) == 0)
+    once &= ~steady.bad & ~records["ADDL"].bad
+    records.flag(
+        records.gives_dose & once & (interval.values > 0),
+        "II",
+        "is {value} on a dose with neither ADDL nor SS; it has no effect there.",
+        remedy="Give ADDL (how many further doses) or SS if the dose repeats; write 0 if not.",
+        severity="warning",
     )
     needs = (steady.values > 0) & records.gives_dose & ~constant
     records.flag(

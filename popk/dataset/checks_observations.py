@@ -151,6 +151,14 @@ def _check_ignored(records: Records) -> None:
         remedy="Give the observation a record of its own with EVID 0 and MDV 0.",
         severity="warning",
     )
+    left_out = (records["EVID"].values == 0) & (mdv.values == 1)
+    records.flag(
+        left_out & ~filler,
+        "DV",
+        "is {value} on a record with MDV 1; it is left out.",
+        remedy="Set MDV to 0 if it is an observation.",
+        severity="warning",
+    )
     records.flag(
         event & (mdv.values == 0),
         "MDV",

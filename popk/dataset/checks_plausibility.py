@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from popk.dataset.checks_units import check_units_of_measures, check_units_of_time
 from popk.dataset.records import FloatArray, Records
 
 __all__ = ["check_plausibility"]
@@ -20,6 +23,8 @@ def check_plausibility(records: Records, *, log_dv: bool = False) -> None:
     _check_scale(records, log_dv)
     _check_spans(records)
     _check_compartments(records)
+    check_units_of_time(records)
+    check_units_of_measures(records)
 
 
 def _apparent_volumes(records: Records, log_dv: bool) -> FloatArray:
@@ -34,37 +39,34 @@ def _apparent_volumes(records: Records, log_dv: bool) -> FloatArray:
         dv = np.exp(dv) if log_dv else dv
     measured = records.is_observation & ~records.is_censored & ~records.is_above & (dv > 0)
     measured &= records["DVID"].filled(1) == 1
-    doses = records.gives_dose & (records["AMT"].values > 0)
+    amounts = records["AMT"].values
+    doses = records.gives_dose & (amounts > 0)
     found = []
-    weighed = _weighed(records)
+    weights = _weights(records)
     for places in records.subjects().values():
-        amount = records["AMT"].values[places[doses[places]]]
+        amount = amounts[places[doses[places]]]
         concentration = dv[places[measured[places]]]
         if amount.size and concentration.size:
-            kilograms = _weight(records, int(places[0])) if weighed else None
-            found.append(litres * amount.max() / concentration.max() / (kilograms or 1.0))
+            kilograms = 1.0 if weights is None else weights[places[0]]
+            found.append(litres * amount.max() / concentration.max() / kilograms)
     return np.array(found, dtype=np.float64)
 
 
-def _weight(records: Records, at: int) -> float | None:
-    """The weight of a record in kg when WT is declared with a mass, else None."""
+def _weights(records: Records) -> FloatArray | None:
+    """Weights in kg (n_records); None unless WT is a mass and known of every subject at first."""
     scale = {"kg": 1.0, "g": 1e-3}.get(records.units.covariate("WT") or "")
-    if scale is None or not records["WT"].values[at] > 0:
+    if scale is None:
         return None
-    return scale * float(records["WT"].values[at])
-
-
-def _weighed(records: Records) -> bool:
-    """Whether the weight of every subject is known."""
-    first = (int(places[0]) for places in records.subjects().values())
-    return all(_weight(records, at) is not None for at in first)
+    first = [int(places[0]) for places in records.subjects().values()]
+    known = records["WT"].values[first] > 0
+    return scale * records["WT"].values if known.all() else None
 
 
 def _check_scale(records: Records, log_dv: bool) -> None:
     if records.units.litres is None:
         return
     volumes = _apparent_volumes(records, log_dv)
-    weighed = _weighed(records)
+    weighed = _weights(records) is not None
     low, high = _PER_KG if weighed else _LITRES
     unit = "L/kg" if weighed else "L"
     if not volumes.size:
@@ -81,14 +83,11 @@ def _check_scale(records: Records, log_dv: bool) -> None:
 
 
 def _check_spans(records: Records) -> None:
-    time = records["TIME"]
-    spans = {
-        subject: float(np.ptp(time.values[places[time.usable[places]]]))
-        for subject, places in records.subjects().items()
-        if time.usable[places].any()
-    }
+    time = records["TIME"].values  # no table with an unreadable one comes here
+    spans = {s: float(np.ptp(time[places])) for s, places in records.subjects().items()}
     if len(spans) < 3:
         return
+    _check_short_span(records, spans)
     longest, second = sorted(spans, key=lambda subject: spans[subject])[:-3:-1]
     if spans[second] > 0 and spans[longest] > _LONGER * spans[second]:
         unit, times = records.units.time, spans[longest] / spans[second]
@@ -97,6 +96,24 @@ def _check_spans(records: Records) -> None:
             f"any other subject (at most {spans[second]:g} {unit}).",
             f"Check that its TIME is in the unit {unit}.",
             id=longest,
+            column="TIME",
+        )
+
+
+def _check_short_span(records: Records, spans: Mapping[str, float]) -> None:
+    """One whose times are much denser than all others', and who did not only leave early."""
+    shortest, second = sorted(spans, key=lambda subject: spans[subject])[:2]
+    if not 0 < spans[shortest] < spans[second] / _LONGER:
+        return
+    time, unit = records["TIME"].values, records.units.time
+    counts = {s: len(np.unique(time[places])) for s, places in records.subjects().items()}
+    if counts[shortest] >= max(4.0, float(np.median(list(counts.values())))):
+        times = spans[second] / spans[shortest]
+        records.problems.warn(
+            f"The subject's times span {spans[shortest]:g} {unit}, and {times:.0f} times as long "
+            f"or longer in every other subject ({spans[second]:g} {unit} at least).",
+            f"Check that its TIME is in the unit {unit}.",
+            id=shortest,
             column="TIME",
         )
 

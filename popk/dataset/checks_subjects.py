@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from popk.dataset.records import Records
 from popk.units import Units
 
 __all__ = ["check_subjects", "must_be_positive"]
+
+_CODES = (-99.0, -999.0, -9999.0, -99999.0)  # of missing values, in other programs
 
 
 def check_subjects(records: Records, *, whole: bool = True) -> None:
@@ -20,6 +23,7 @@ def check_subjects(records: Records, *, whole: bool = True) -> None:
     for name in records.covariates:
         _check_covariate(records, name)
     _check_duplicates(records)
+    _check_repeated(records)
 
 
 def _check_ids(records: Records, *, whole: bool) -> None:
@@ -98,6 +102,16 @@ def _check_covariate(records: Records, name: str) -> None:
             f"is {{value}} {unit}; it must be positive.",
             remedy="Correct the value.",
         )
+        return
+    coded = column.usable & np.isin(column.values, _CODES)
+    if coded.any() and not (column.values[column.usable & ~coded] < 0).any():
+        records.flag(
+            coded,
+            name,
+            "is {value}, as programs write for what is missing; popk reads no such codes.",
+            remedy=f"Leave the cell empty, and say with missing what stands in its place: "
+            f'{{"{name}": "median"}}.',
+        )
 
 
 def must_be_positive(units: Units, name: str) -> bool:
@@ -109,25 +123,61 @@ def _check_duplicates(records: Records) -> None:
     """The same subject, time, compartment and content twice is rarely meant."""
     if records["ID"].bad.any():
         return
-    evid, time = records["EVID"].values, records["TIME"].values
-    compartment = np.maximum(records["CMT"].filled(0), records.gives_dose)  # doses: 0 means 1
-    output = records["DVID"].filled(0)
-    observed, dose = records.is_observation, records.gives_dose
-    seen: dict[tuple[object, ...], int] = {}
-    for at in np.flatnonzero(records["TIME"].usable & (observed | dose)).tolist():
-        if evid[at] == 4:  # time may start again here
-            seen.clear()
-        name = "DV" if observed[at] else "AMT"
-        content = records[name].values[at]
-        place = (compartment[at], output[at])
-        first = seen.setdefault((records.ids[at], time[at], evid[at], place, content), at)
-        if first != at and np.isfinite(content):
-            what = "observation" if observed[at] else "dose"
-            records.problems.warn(
-                f"{name} {records[name].text[at]} is a duplicate of row {records.rows[first]}: the "
-                f"same {what} of this subject at the same TIME. Both are used.",
-                "Delete one of them if it was entered twice.",
-                row=records.rows[at],
-                id=records.ids[at],
-                column=name,
+    evid, observed, dose = records["EVID"].values, records.is_observation, records.gives_dose
+    content = np.where(observed, records["DV"].values, records["AMT"].values)
+    table = pd.DataFrame(
+        {
+            "ID": records.ids,
+            "part": np.cumsum(evid == 4),  # time may start again there
+            "TIME": records["TIME"].values,
+            "EVID": evid,
+            "CMT": np.maximum(records["CMT"].filled(0), dose),  # doses: 0 means 1
+            "DVID": records["DVID"].filled(0),
+            "content": content,
+        }
+    )
+    table = table[records["TIME"].usable & (observed | dose) & np.isfinite(content)]
+    again = table[table.duplicated(keep=False)]
+    for places in again.groupby(list(again.columns), sort=False).indices.values():
+        first, *others = again.index[np.sort(places)].tolist()
+        for at in others:
+            _report_duplicate(records, at, first, "DV" if observed[at] else "AMT")
+
+
+def _check_repeated(records: Records) -> None:
+    """A dose with a record of its own at the time of one that ADDL implies is given twice."""
+    if records["ID"].bad.any():
+        return
+    time, interval = records["TIME"].values, records["II"].values
+    more = records["ADDL"].filled(0)
+    compartment = np.maximum(records["CMT"].filled(0), 1)
+    doses = np.flatnonzero(records.gives_dose & records["TIME"].usable)
+    # What ADDL implies ends with the subject, and at a reset (EVID 3 or 4).
+    part = records.block + np.cumsum(records["EVID"].values >= 3)
+    for at in doses[(more[doses] > 0) & (interval[doses] > 0)].tolist():
+        end = np.searchsorted(part, part[at], side="right")
+        later = doses[np.searchsorted(doses, at + 1) : np.searchsorted(doses, end)]
+        steps = (time[later] - time[at]) / interval[at]
+        on = (np.abs(steps - np.round(steps)) < 1e-6) & (np.round(steps) >= 1)
+        on &= (np.round(steps) <= more[at]) & (compartment[later] == compartment[at])
+        for twice in later[on].tolist():
+            records.report(
+                twice,
+                "TIME",
+                f"is {{value}}, when ADDL of row {records.rows[at]} gives a dose already. Both are "
+                "used.",
+                remedy="Correct ADDL, or leave one of the doses out.",
+                severity="warning",
             )
+
+
+def _report_duplicate(records: Records, at: int, first: int, name: str) -> None:
+    what = "observation" if name == "DV" else "dose"
+    records.problems.warn(
+        f"{name} {records[name].text[at]} is a duplicate of row {records.rows[first]}: the "
+        f"same {what} of this subject at the same TIME. Both are used.",
+        "Delete one of them if it was entered twice.",
+        row=records.rows[at],
+        id=records.ids[at],
+        column=name,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,11 @@ __all__ = ["Dates", "with_times"]
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d?:\d\d(?::\d\d(?:\.\d+)?)?)?\s*(Z|[+-]\d\d:?\d\d)?")
 _CLOCK = re.compile(r"(\d\d?):(\d\d)(?::(\d\d)(?:\.\d+)?)?")
+_SERIAL = re.compile(r"[2-7]\d{4}([.,]\d+)?")
 _MIDNIGHT = re.compile(r"[ T]00:00(:00(\.0+)?)?$")
 _EITHER = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}.*")
 _MICROSECOND = timedelta(microseconds=1)
+_YEARS = range(1900, 2101)
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,39 @@ class Dates:
     def __post_init__(self) -> None:
         if self.zero not in ("record", "dose"):
             raise SettingError(f"zero is {self.zero!r}; expected record or dose.")
+        if self.format is not None:
+            _check_format(self.format)
         if self.zone is not None:
             try:
                 ZoneInfo(self.zone)
-            except (ZoneInfoNotFoundError, ValueError):
+            except (ZoneInfoNotFoundError, ValueError, OSError):
                 raise SettingError(
                     f"zone is {self.zone!r}, which is no time zone that this machine knows; "
                     "expected a name such as Europe/Berlin."
                 ) from None
+
+
+def _check_format(form: str) -> None:
+    """Refuse a format that reads no date, or not all of one.
+
+    Raises
+    ------
+    SettingError
+        When a date that is written by it does not come back.
+    """
+    day = datetime(2026, 5, 28, 14, 30, tzinfo=UTC)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a format without a year
+            same = datetime.strptime(day.strftime(form), form).date() == day.date()
+    # strptime compiles the format as a pattern, which can fail in its own way.
+    except (ValueError, re.error):
+        same = False
+    if not same:
+        raise SettingError(
+            f"format is {form!r}, which does not read year, month and day; expected one such as "
+            "%d.%m.%Y or %m/%d/%y %H:%M."
+        )
 
 
 def with_times(
@@ -161,18 +189,25 @@ def _moment(text: TextTable, at: int, places: list[int], dates: Dates) -> dateti
     if len(cells) > 1:  # a spreadsheet's date is one at midnight
         cells[0] = _MIDNIGHT.sub("", cells[0])
     joined = " ".join(cells)
-    try:
-        if dates.format is not None and not _ISO.fullmatch(joined):
-            return datetime.strptime(joined, dates.format)
-        if _ISO.fullmatch(joined):
-            return datetime.fromisoformat(_padded(joined))
-    except ValueError:
-        pass
+    found = _parsed(joined, dates.format)
+    if found is not None and found.year in _YEARS:
+        return found
+    if found is not None:
+        text.problems.error(
+            f"'{joined}' lies in the year {found.year}.",
+            f"Correct it; dates are read from {_YEARS[0]} to {_YEARS[-1]}.", row=row, column=label,
+        )  # fmt: skip
+        return None
     remedy = "Write 2026-05-28 14:30, or say how it is written: format='%d.%m.%Y %H:%M'."
     if _EITHER.fullmatch(joined):
         remedy = (
             "Day and month could be either: say which comes first, as format='%d/%m/%Y' or "
             "'%m/%d/%Y' (with %H:%M where there is a time of day)."
+        )
+    elif _SERIAL.fullmatch(joined):
+        remedy = (
+            "It looks like a spreadsheet's number of days: format the column as a date there, and "
+            "export again."
         )
     if dates.format is not None:
         remedy = f"It was said to be written as {dates.format}."
@@ -180,6 +215,16 @@ def _moment(text: TextTable, at: int, places: list[int], dates: Dates) -> dateti
         f"'{joined}' is not a date that can be read.", remedy, row=row, column=label
     )
     return None
+
+
+def _parsed(text: str, form: str | None) -> datetime | None:
+    """The moment that is written, in ISO 8601 or by the format; None where it is none."""
+    try:
+        if _ISO.fullmatch(text):
+            return datetime.fromisoformat(_padded(text))
+        return None if form is None else datetime.strptime(text, form)
+    except ValueError:
+        return None
 
 
 def _padded(text: str) -> str:

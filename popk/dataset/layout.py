@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -65,9 +64,9 @@ class Layout:
             raise SettingError(f"names is {self.names!r}; expected nonmem or adppk.")
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                "a".encode(self.encoding)  # some of Python's codecs are none of text
+            except (LookupError, ValueError):
                 raise SettingError(
-                    f"encoding is {self.encoding!r}, which Python does not know; expected utf-8, "
-                    "utf-16, cp1252, latin-1 or another of its names."
+                    f"encoding is {self.encoding!r}, which Python does not know as one of text; "
+                    "expected utf-8, utf-16, cp1252, latin-1 or another of its names."
                 ) from None

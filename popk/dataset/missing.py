@@ -85,10 +85,11 @@ def impute(records: Records, missing: Mapping[str, str | float]) -> tuple[Impute
         column, unit = records[name], records.units.covariate(name)
         subjects = records.subjects()
         blank = {s: places for s, places in subjects.items() if column.missing[places].all()}
+        usable = column.usable
         known = [
-            column.values[places[column.usable[places]][0]]
+            column.values[places[usable[places]][0]]
             for places in subjects.values()
-            if column.usable[places].any()
+            if usable[places].any()
         ]
         if not blank or not column.given:
             continue

@@ -187,6 +187,7 @@ def _read(  # noqa: PLR0913
     rules = check_missing(missing, known)
     text, columns = source()
     located = locate(text.header, known, text.problems, columns=columns)
+    _check_comments(text, located.unused)
     records = parse_records(text, located, known)
     check_codes(records)
     done = convert(records, factors, log_dv=log_dv, timed=timed)
@@ -208,6 +209,25 @@ def _read(  # noqa: PLR0913
         imputed=imputed,
         provenance=(*text.notes, *done),
     )
+
+
+def _check_comments(text: TextTable, unused: tuple[str, ...]) -> None:
+    """Records that NONMEM is usually told to leave out (IGNORE=C) are read like all others."""
+    for name in unused:
+        at = text.header.index(name) if name in text.header else -1
+        if name.upper() != "C" or at < 0:
+            continue
+        marked = [row for row, cell in zip(text.rows, text.column(at), strict=True)
+                  if cell.upper() == "C"]  # fmt: skip
+        if marked:
+            text.problems.warn(
+                f"The column C marks {len(marked)} record{'s' if len(marked) > 1 else ''} as left "
+                "out (NONMEM's IGNORE=C), the first here; popk reads them all.",
+                "Take them out of the table, or set MDV to 1 on observations that are not to "
+                "count.",
+                row=marked[0],
+                column="C",
+            )
 
 
 def _table(records: Records, covariates: Mapping[str, FloatArray], log_dv: bool) -> xr.Dataset:

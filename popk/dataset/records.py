@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from popk.dataset.columns import COLUMNS, Located
 from popk.dataset.problems import Problem, Problems, Severity
@@ -23,6 +25,26 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _POINTED = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGER_ID = re.compile(r"(0|[1-9]\d*)(\.0*)?", re.ASCII)
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
+_MONTH = "(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*"
+# What cells look like that hold no number, in the order in which they are looked for.
+_LOOKS = MappingProxyType(
+    {
+        "point": _POINTED,
+        "date": re.compile(
+            r"\d{1,4}([-/.]\d{1,2}){2}.*|\d{1,2}:\d\d(:\d\d)?.*"
+            rf"|\d{{1,2}}[-. /]+{_MONTH}\.?([-. /]+\d{{2,4}})?|{_MONTH}\.?[-. /]+\d{{1,4}}",
+            re.IGNORECASE,
+        ),
+        "thousands": re.compile(
+            r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d*|(?:,\d{3}){2,}|(?:\.\d{3})+,\d*|(?:\.\d{3}){2,}"
+            r"|(?:[ '’_\u00a0\u202f]\d{3})+(?:[.,]\d*)?)"
+        ),
+        "comma": re.compile(r"[+-]?\d*,\d+"),
+        "above": re.compile(r">.*|(ALQ|AQL|ULOQ)", re.IGNORECASE),
+        "limit": re.compile(r"<.*|(BLQ|BLOQ|BQL|LLOQ|LOQ)", re.IGNORECASE),
+        "spreadsheet": re.compile(r"#(DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!)"),
+    }
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,12 +74,14 @@ class Records:
     """All columns of a table with its subjects, and the means to report on single records.
 
     `ids` is empty text where the ID is missing. `block` numbers the runs of consecutive
-    records of one subject from 0; records without an ID belong to the run before them.
+    records of one subject from 0; records without an ID belong to the run before them. `places`
+    are the positions of each subject's records.
     """
 
     ids: tuple[str, ...]
     rows: tuple[int, ...]
     block: npt.NDArray[np.int64]
+    places: Mapping[str, npt.NDArray[np.int64]]
     columns: Mapping[str, Column]
     units: Units
     problems: Problems
@@ -105,13 +129,9 @@ class Records:
         """Observations above the upper limit of quantification."""
         return np.asarray(self.is_observation & (self["CENS"].values == -1))
 
-    def subjects(self) -> dict[str, npt.NDArray[np.int64]]:
+    def subjects(self) -> Mapping[str, npt.NDArray[np.int64]]:
         """Positions of each subject's records, subjects in order of appearance."""
-        found: dict[str, list[int]] = {}
-        for at, subject in enumerate(self.ids):
-            if subject:
-                found.setdefault(subject, []).append(at)
-        return {subject: np.array(places) for subject, places in found.items()}
+        return self.places
 
     def flag(
         self,
@@ -163,7 +183,7 @@ def parse_records(table: TextTable, located: Located, units: Units) -> Records:
     names = [*(name for name in COLUMNS if name != "ID"), *(name for name, _ in units.covariates)]
     columns = {name: _column(name, table, located) for name in names}
     columns["ID"] = _id_column(ids, table, located)
-    records = Records(ids, table.rows, _blocks(ids), columns, units, table.problems)
+    records = Records(ids, table.rows, _blocks(ids), _places(ids), columns, units, table.problems)
     for name in names:
         _report_unreadable(records, records[name], table.decimal)
     return records
@@ -175,7 +195,7 @@ def _subject_ids(table: TextTable, located: Located) -> tuple[str, ...]:
         return ("",) * len(table.rows)
     texts = ["" if text in MISSING else text for text in table.column(located.positions["ID"])]
     # Leading zeros are part of an identifier, so 007 is not a whole number here.
-    if all(_INTEGER_ID.fullmatch(text) for text in texts if text):
+    if all(_INTEGER_ID.fullmatch(text) for text in set(texts) if text):
         texts = [text.partition(".")[0] for text in texts]
     return tuple(texts)
 
@@ -198,6 +218,14 @@ def _blocks(ids: Sequence[str]) -> npt.NDArray[np.int64]:
     return block
 
 
+def _places(ids: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
+    codes, subjects = pd.factorize(np.array(ids, dtype=object))
+    order = np.argsort(codes, kind="stable").astype(np.int64)
+    ends = np.cumsum(np.bincount(codes, minlength=len(subjects)))
+    parts = np.split(order, ends[:-1])
+    return {subject: part for subject, part in zip(subjects, parts, strict=True) if subject}
+
+
 def _column(name: str, table: TextTable, located: Located) -> Column:
     size = len(table.rows)
     if name not in located.positions:
@@ -207,8 +235,12 @@ def _column(name: str, table: TextTable, located: Located) -> Column:
         bad = np.full(size, absent_is_error)
         return Column(name, name, ("",) * size, np.full(size, np.nan), ~bad, bad, given=False)
     text = table.column(located.positions[name])
-    missing = np.array([cell in MISSING for cell in text], dtype=bool)
-    values = np.array([_number(cell, table.decimal) for cell in text], dtype=np.float64)
+    # Most columns hold few distinct cells: each is read once.
+    numbers = {cell: _number(cell, table.decimal) for cell in set(text)}
+    values = np.fromiter(map(numbers.__getitem__, text), np.float64, size)
+    missing = np.zeros(size, dtype=bool)
+    for at in np.flatnonzero(np.isnan(values)).tolist():
+        missing[at] = text[at] in MISSING
     bad = ~missing & np.isnan(values)
     return Column(name, located.labels[name], text, values, missing, bad)
 
@@ -227,33 +259,36 @@ def _report_unreadable(records: Records, column: Column, decimal: str) -> None:
     """Name every cell that is no number, with the remedy its look suggests."""
     if not column.given:
         return
+    infinite = column.usable & ~np.isfinite(column.values)
+    if not (column.bad.any() or infinite.any()):
+        return
     name = column.name
-    looks = {
-        "point": _POINTED,
-        "time": re.compile(r"\d{1,4}([-/.]\d{1,2}){2}.*|\d{1,2}:\d\d(:\d\d)?.*"),
-        "comma": re.compile(r"[+-]?\d*,\d+"),
-        "above": re.compile(r">.*|(ALQ|AQL|ULOQ)", re.IGNORECASE),
-        "limit": re.compile(r"<.*|(BLQ|BLOQ|BQL|LLOQ|LOQ)", re.IGNORECASE),
-    }
     remedies = {
         "point": "The decimal mark was said to be a comma: write it throughout.",
-        "time": f"Give the elapsed time in {records.units.time} as a number, not a date or a "
-        "time of day; or name the columns of dates, as Dates('DATE', 'CLOCK') (--date, --clock).",
+        "date": f"Give the elapsed time in {records.units.time} as a number, not a date or a "
+        "time of day; or name the columns of dates, as Dates('DATE', 'CLOCK') (--date, --clock)."
+        if name == "TIME"
+        else "A spreadsheet makes dates of numbers such as 1.5 or 3-4: correct the cell there, as "
+        "text, and export the table again.",
+        "thousands": "Write numbers without separators of thousands: "
+        f"{'1234,5' if decimal == ',' else '1234.5'}.",
         "comma": "Write decimal points, not decimal commas; or say so, as "
-        "Layout(separator=';', decimal=',').",
+        "Layout(separator=';', decimal=','). If the comma separates thousands, leave it out.",
         "above": "Mark a value above the upper limit of quantification with CENS -1 and write the "
         "limit into ULOQ.",
         "limit": "Mark a value below the limit of quantification with CENS 1 and write the "
         "limit into LLOQ.",
+        "spreadsheet": "A formula of the spreadsheet failed: correct it there, and export again.",
     }
     other = "Write a number; a missing value is an empty cell, '.' or NA."
     if name in records.covariates:
         other += " Code categories as numbers."
     left = column.bad.copy()
-    for look, pattern in looks.items():
-        here = left & np.array([bool(pattern.fullmatch(text)) for text in column.text])
+    for look, pattern in _LOOKS.items():
+        here = np.zeros_like(left)
+        for at in np.flatnonzero(left).tolist():
+            here[at] = pattern.fullmatch(column.text[at]) is not None
         records.flag(here, name, "is '{value}', which is not a number.", remedy=remedies[look])
         left &= ~here
     records.flag(left, name, "is '{value}', which is not a number.", remedy=other)
-    infinite = column.usable & ~np.isfinite(column.values)
     records.reject(infinite, name, "is {value}, which is not finite.", remedy=other)

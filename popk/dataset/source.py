@@ -9,6 +9,7 @@ import numbers
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -49,7 +50,7 @@ class TextTable:
 
     def column(self, position: int) -> tuple[str, ...]:
         """One column's cells."""
-        return tuple(record[position] for record in self.cells)
+        return tuple(map(itemgetter(position), self.cells))
 
 
 def read_text(source: object, layout: Layout | None = None) -> TextTable:
@@ -145,6 +146,8 @@ def _content(path: Path, problems: Problems) -> bytes:
         problems.error(f"{path} is a folder.", "Name one CSV file in it.")
     except OSError as error:
         problems.error(f"The file cannot be opened: {error.strerror}.", "Check its permissions.")
+    except ValueError:
+        problems.error("The path holds a character that no path has.", "Correct the path.")
     problems.raise_if_errors()
     return b""  # pragma: no cover - raised before
 
@@ -213,13 +216,13 @@ def _parsed(
         for record in reader:
             # A quoted cell may run over several lines; a record is named by its first.
             row, before = before + 1, reader.line_num
-            stripped = tuple(cell.strip() for cell in record)
+            stripped = tuple(map(str.strip, record))
             if not any(stripped):
                 continue
             if not header:
                 header = stripped
-            elif _fits(stripped, header, row, problems):
-                cells.append(stripped[: len(header)])
+            else:
+                cells.append(stripped)
                 rows.append(row)
     except csv.Error as error:
         problems.error(
@@ -227,26 +230,39 @@ def _parsed(
             "Look for a quotation mark that is not closed.",
             row=before + 1,
         )
+    cells = _as_wide_as(header, cells, rows, problems)
     return header, tuple(cells), tuple(rows)
 
 
-def _fits(record: Sequence[str], header: Sequence[str], row: int, problems: Problems) -> bool:
-    if len(record) >= len(header) and not any(record[len(header) :]):
-        return True
-    problems.error(
-        f"The row has {len(record)} cells where the header has {len(header)} columns.",
-        "Check for a decimal comma, which splits a number into two cells, and for missing or "
-        "additional commas.",
-        row=row,
-    )
-    return False
+def _as_wide_as(
+    header: Sequence[str], cells: list[tuple[str, ...]], rows: Sequence[int], problems: Problems
+) -> list[tuple[str, ...]]:
+    """The rows without what stands to the right of the header; those that do not fit are reported.
+
+    Blank cells there are passed over where all rows have them, as a spreadsheet writes them. In
+    some rows alone they are what a decimal comma moved.
+    """
+    width = len(header)
+    same = len({len(record) for record in cells}) == 1
+    if same and len(cells[0]) > width and not any(any(record[width:]) for record in cells):
+        return [record[:width] for record in cells]
+    for record, row in zip(cells, rows, strict=True):
+        if len(record) != width:
+            problems.error(
+                f"The row has {len(record)} cells where the header has {width} columns.",
+                "Check for a decimal comma, which splits a number into two cells, and for missing "
+                "or additional commas.",
+                row=row,
+            )
+    return cells
 
 
 def _from_frame(source: object, problems: Problems) -> TextTable:
     try:
         frame: Any = nw.from_native(source, eager_only=True, pass_through=True)
     except DuplicateError:
-        names = [str(name) for name in getattr(source, "columns", ())]
+        labels = "columns" if isinstance(source, pd.DataFrame) else "column_names"
+        names = [str(name) for name in getattr(source, labels, ())]
         twice = sorted({name for name in names if names.count(name) > 1})
         problems.error(
             f"The data frame has duplicate columns: {', '.join(twice)}.",

@@ -194,7 +194,7 @@ def test_without_a_limit_column_dv_is_the_limit(read, without, change):
         ([(4, "TIME", 1), (4, "DV", 9.1)], 4, "1", "DV", "duplicate of row 3"),
         ([(2, "EVID", 2), (2, "AMT", 0), (2, "II", 0), (2, "ADDL", 0)],
          None, "1", None, "no dose"),
-        ([(r, "MDV", 1) for r in (3, 4)] + [(5, "MDV", 1), (5, "CENS", 0)],
+        ([(r, c, v) for r in (3, 4, 5) for c, v in (("MDV", 1), ("DV", "."), ("CENS", 0))],
          None, "1", None, "no observation"),
         ([(r, "TIME", t) for r, t in ((2, 0), (3, 60), (4, 360), (5, 690), (6, 1440))],
          None, "1", "TIME", "60 times as long"),
