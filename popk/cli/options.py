@@ -29,6 +29,8 @@ __all__ = [
     "read",
 ]
 
+_WEEKS = 1000  # candidates
+
 UNSURE = 3
 """Exit code of a command that did what was asked, with a result not to be relied upon."""
 
@@ -255,15 +257,17 @@ def parse_weeks(text: str) -> Sequence[float]:
     first, colon, last = text.partition(":")
     try:
         found = (
-            [float(week) for week in range(int(first), int(last) + 1)]
+            [float(week) for week in range(int(first), min(int(last), int(first) + _WEEKS) + 1)]
             if colon
             else [float(part) for part in text.split(",")]
         )
-    except ValueError:
+    except (ValueError, OverflowError):
         raise wrong from None
     rising = all(a < b for a, b in pairwise(found))
     if not found or not rising or not 0 < found[0] <= found[-1] < float("inf"):
         raise wrong
+    if len(found) > _WEEKS:
+        raise CommandError(f"--weeks is {text!r}; expected {_WEEKS} candidates at most.")
     return [int(week) if week.is_integer() else week for week in found]
 
 

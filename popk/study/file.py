@@ -22,6 +22,7 @@ from popk.study.keys import (
     REPORT,
     TOP,
     check_keys,
+    shown,
     weeks,
 )
 from popk.study.problems import Problems, StudyError, nearest
@@ -132,7 +133,7 @@ def read_study(path: str | Path, *, out: str | Path | None = None) -> Study:
     problems = Problems(path.name, text)
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
+    except (ValueError, RecursionError) as fault:  # also of numbers and lists without an end
         raise StudyError(f"{path.name} is not TOML: {fault}. Nothing was run.") from fault
     top = check_keys(content, TOP, problems)
     data = _reading(_table(top, "data"), ("data",), problems)
@@ -171,6 +172,8 @@ def _text(path: Path) -> str:
         raise StudyError(
             f"{path} is not UTF-8 text (byte {fault.start + 1}); a study file is TOML, which is."
         ) from fault
+    except OSError as fault:
+        raise StudyError(f"{path} cannot be opened: {fault.strerror}.") from fault
 
 
 def _table(top: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -216,8 +219,8 @@ def _fitting(name: str, table: Mapping[str, Any], problems: Problems) -> Fitting
         return Fitting(usable["model"], kind(**chosen))
     except SettingError as fault:
         problems.add((*place, "method"), str(fault))
-    except (TypeError, ValueError):
-        wrong = ", ".join(f"{key} = {value!r}" for key, value in chosen.items())
+    except (TypeError, ValueError, OverflowError):
+        wrong = ", ".join(f"{key} = {shown(value)}" for key, value in chosen.items())
         problems.add((*place, "method"), f"{method} cannot take {wrong}; give numbers.")
     return None
 

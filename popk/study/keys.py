@@ -23,12 +23,14 @@ __all__ = [
     "TOP",
     "Key",
     "check_keys",
+    "shown",
     "weeks",
 ]
 
 _METHODS = ("marginal", "nuts", "numpyro", "smc", "laplace", "pathfinder", "vi", "map")
 LAYOUT = ("separator", "decimal", "encoding", "sheet", "names")
-_RANGE = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
+_RANGE = re.compile(r"\s*(\d{1,4})\s*:\s*(\d{1,4})\s*", re.ASCII)
+_MOST_WEEKS = 1000  # candidates
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class Key:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number, which true and false are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a number that a float can hold, which true and false are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 1e300
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
 
 
 def _is_flag(value: Any) -> bool:
@@ -54,7 +58,7 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return is_number(value) and isinstance(value, int) and value >= 0
 
 
 def _is_above_zero(value: Any) -> bool:
@@ -96,6 +100,8 @@ def weeks(value: Any) -> list[float] | None:
     if isinstance(value, str) and (ends := _RANGE.fullmatch(value)):
         value = list(range(int(ends[1]), int(ends[2]) + 1))
     if not isinstance(value, list) or not value or not all(map(_is_above_zero, value)):
+        return None
+    if len(value) > _MOST_WEEKS:
         return None
     return list(value) if all(a < b for a, b in pairwise(value)) else None
 
@@ -179,12 +185,23 @@ ADVICE: Mapping[str, Key] = MappingProxyType(
         ),
         "target": Key(_targets, "a trough above zero, or several in a list", required=True),
         "probability": Key(_is_probability, "a number between 0 and 1, as 0.9"),
-        "weeks": Key(lambda value: weeks(value) is not None, '"4:8" or [4, 5, 6], rising'),
+        "weeks": Key(
+            lambda value: weeks(value) is not None, '"4:8" or [4, 5, 6], rising, at most 1000'
+        ),
         "models": Key(_names, "names of models of this file"),
     }
 )
 
 REPORT: Mapping[str, Key] = MappingProxyType({"files": _FLAG, "pdf": _FLAG})
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """A value of the file as a sentence repeats it, shortened."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write whole numbers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def check_keys(
@@ -217,7 +234,7 @@ def check_keys(
         elif name not in known:
             problems.add((*table, name), f"unknown key. {nearest(name, (*known, *more))}")
         elif not known[name].accepts(value):
-            problems.add((*table, name), f"is {value!r}; expected {known[name].expected}.")
+            problems.add((*table, name), f"is {shown(value)}; expected {known[name].expected}.")
         else:
             usable[name] = value
     for name, key in known.items():
