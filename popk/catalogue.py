@@ -31,9 +31,7 @@ def find_model(name: str) -> PopModel:
     from popk.model import PopModel
 
     if name.endswith(".json"):
-        if not Path(name).is_file():
-            raise CatalogueError(f"There is no model file {name}.")
-        return PopModel.from_json(Path(name).read_text(encoding="utf-8"))
+        return PopModel.from_json(_text_of(Path(name)))
     file, _, attribute = name.rpartition(":") if ".py:" in name else (name, "", "model")
     found = _from_file(Path(file), attribute) if file.endswith(".py") else _shipped(name)
     if not isinstance(found, PopModel):
@@ -41,6 +39,19 @@ def find_model(name: str) -> PopModel:
             f"{name}: {attribute} is of type {type(found).__name__}; expected a popk.PopModel."
         )
     return found
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise CatalogueError(f"There is no model file {path}.") from None
+    except OSError as fault:
+        raise CatalogueError(f"The model file {path} cannot be opened: {fault.strerror}.") from None
+    except UnicodeDecodeError as fault:
+        raise CatalogueError(
+            f"The model file {path} is not UTF-8 text (byte {fault.start + 1}), which JSON is."
+        ) from None
 
 
 def list_models() -> tuple[PopModel, ...]:

@@ -16,7 +16,7 @@ from popk.model.content import as_content
 from popk.model.description import html_card, summary
 from popk.model.equations import written_equations
 from popk.model.faults import faults_in, several_mixtures, type_faults
-from popk.model.reading import read_model
+from popk.model.reading import read_model, refusing
 from popk.model.refusal import ModelError
 from popk.statistics import (
     IIV,
@@ -341,8 +341,9 @@ class PopModel:
             When it is no model, names a part that this version of popk (or an imported extension)
             lacks, or has a field that is not known or cannot be used.
         """
-        structure, parts = read_model(text)
-        return cls(structure, **parts)
+        with refusing():
+            structure, parts = read_model(text)
+            return cls(structure, **parts)
 
     def __repr__(self) -> str:
         return f"<PopModel {self.name}: {written(self.structure)}, hash {self.hash[:8]}>"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from popk.errors import PopkError
 from popk.model.card import Card
 from popk.model.coding import decode, decoded, decoded_list
 from popk.model.refusal import ModelError
 from popk.statistics import IIV, IOV
 
-__all__ = ["read_model"]
+__all__ = ["read_model", "refusing"]
 
 # Fields of a model's JSON: those of every model, and those of models that use them.
 _ALWAYS = ("structure", "typical", "iiv", "covariates", "error", "units", "name", "notes")
@@ -31,10 +33,11 @@ def read_model(text: str) -> tuple[Any, dict[str, Any]]:
         missing or of another kind than expected.
     """
     try:
-        content = json.loads(text)
-    except ValueError as fault:
+        content = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as fault:
         raise ModelError([f"the text is no JSON: {fault}."]) from None
     _check_fields(content)
+    _check_texts(content)
 
     def named(field: str) -> dict[str, Any]:
         return decoded(content.get(field, {}), field)
@@ -62,6 +65,43 @@ def read_model(text: str) -> tuple[Any, dict[str, Any]]:
         "notes": listed("notes"),
         "card": Card.from_dict(content["card"]) if "card" in content else None,
     }
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Makes what fails while a model is put together a sentence: its JSON may hold anything.
+
+    Raises
+    ------
+    ModelError
+        Instead of what parts say that were given something else than they expect.
+    """
+    try:
+        yield
+    except PopkError:
+        raise
+    except (
+        TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError,
+    ) as fault:  # fmt: skip
+        said = str(fault) or type(fault).__name__
+        raise ModelError([f"the JSON holds parts that do not go together: {said}."]) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, each of whose fields is given once."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ModelError([f"the JSON gives {twice} twice in one object."])
+    return dict(pairs)
+
+
+def _check_texts(content: Mapping[str, Any]) -> None:
+    if not isinstance(content["name"], str):
+        raise ModelError([f"the JSON has {json.dumps(content['name'])} as name; expected a text."])
+    notes = content["notes"]
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise ModelError([f"the JSON has {json.dumps(notes)} as notes; expected a list of texts."])
 
 
 def _check_fields(content: Any) -> None:
