@@ -130,14 +130,14 @@ def _late(found: Advised) -> list[str]:
 
 
 def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    return float(value) if math.isfinite(value) else None
 
 
 def _numbers(values: NDArray[np.float64], digits: int = 5) -> list[Any]:
     """Nested lists, rounded to significant digits, None for what is no number."""
     if values.ndim > 1:
         return [_numbers(row, digits) for row in values]
-    return [None if math.isnan(v) else float(f"{v:.{digits}g}") for v in values.tolist()]
+    return [float(f"{v:.{digits}g}") if math.isfinite(v) else None for v in values.tolist()]
 
 
 def _table(table: Table | None) -> dict[str, Any] | None:

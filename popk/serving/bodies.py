@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -98,13 +99,20 @@ def parsed_entries(text: str) -> Any:
 
 
 def _parsed(body: bytes) -> Any:
-    def refuse(_: str) -> None:
-        raise ValueError
-
     try:
-        return json.loads(body, parse_constant=refuse)
+        return json.loads(body, parse_constant=_refused, parse_float=_finite)
     except (ValueError, RecursionError):
         raise BodyError(400, "What was sent is no JSON that can be read.") from None
+
+
+def _refused(text: str) -> float:
+    raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    """A number, of which 1e999 is none."""
+    value = float(text)
+    return value if math.isfinite(value) else _refused(text)
 
 
 def _stated(request: Request) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from popk.serving.entries import Limits, Reader
+from popk.serving.entries import NUMBER, Limits, Reader, if_given
 from popk.serving.faults import Fault, FormError, Place, quoted
 from popk.serving.needs import Covariate, Needs
 from popk.serving.rows import Dose, Rows, Sample
@@ -16,6 +17,7 @@ from popk.serving.rows import Dose, Rows, Sample
 __all__ = ["Entered", "read_form"]
 
 _CANDIDATES, _WEEKS = 30, 104.0
+_ENDS = re.compile(r"(\d{1,4})\s*:\s*(\d{1,4})", re.ASCII)
 _ID = 40  # characters
 _AHEAD = timedelta(hours=26)  # by which a page's clock may differ from the server's: time zones
 _FIELDS = ("patient", "clock", "now", "covariates", "doses", "samples", "target", "probability",
@@ -151,7 +153,7 @@ def _question(reader: Reader, form: Mapping[str, Any], needs: Needs) -> dict[str
         limits=Limits(least=1.0, most=99.9), example="90", unit="per cent",
     )  # fmt: skip
     seed = reader.number(
-        form.get("seed") or "1", Place("seed", "Seed"),
+        if_given(form.get("seed"), "1"), Place("seed", "Seed"),
         limits=Limits(least=0, most=1e9, whole=True), example="1",
     )  # fmt: skip
     return {
@@ -163,17 +165,13 @@ def _question(reader: Reader, form: Mapping[str, Any], needs: Needs) -> dict[str
 def _weeks(reader: Reader, given: Any) -> tuple[float, ...]:
     place = Place("weeks", "Intervals to compare")
     text = reader.text(given, place)
-    first, colon, last = (part.strip() for part in text.partition(":"))
     found: list[float] = []
-    try:
-        if colon:
-            low, high = int(first), int(last)
-            if high - low < _CANDIDATES:
-                found = [float(week) for week in range(low, high + 1)]
-        else:
-            found = [float(part) for part in text.split(",")] if text else []
-    except ValueError:
-        found = []
+    if ends := _ENDS.fullmatch(text):
+        low, high = int(ends[1]), int(ends[2])
+        if high - low < _CANDIDATES:
+            found = [float(week) for week in range(low, high + 1)]
+    elif all(NUMBER.fullmatch(part.strip()) for part in text.split(",")):
+        found = [float(part) for part in text.split(",")]
     rising = all(a < b for a, b in pairwise(found))
     if (
         not found

@@ -11,10 +11,10 @@ from typing import Any
 
 from popk.serving.faults import Fault, FormError, Place, quoted
 
-__all__ = ["Limits", "Reader"]
+__all__ = ["NUMBER", "Limits", "Reader", "if_given"]
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
-_COMMA = re.compile(r"[+-]?\d+,\d+")
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 _EARLIEST = datetime(1980, 1, 1)
 _LONGEST = 2_000  # characters of one entry
@@ -68,9 +68,12 @@ class Reader:
         if isinstance(given, bool) or not isinstance(given, str | int | float):
             self.fault(place, "expected one entry; a list, an object or a truth value was given.")
             return ""
-        text = str(given).strip()
+        text = _as_text(given).strip()
         if len(text) > _LONGEST:
             self.fault(place, f"{len(text)} characters were given; expected {_LONGEST} at most.")
+            return ""
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            self.fault(place, f"{quoted(text)} holds half a character; enter it again.")
             return ""
         return text
 
@@ -89,7 +92,7 @@ class Reader:
             point = text.replace(",", ".")
             self.fault(place, f"{quoted(text)} has a comma; write {point}, with a point.")
             return None
-        value = float(text) if _NUMBER.fullmatch(text) else math.nan
+        value = float(text) if NUMBER.fullmatch(text) else math.nan
         if not math.isfinite(value):
             self.fault(place, f"{quoted(text)} is not a number; give one{within}, as {example}.")
             return None
@@ -143,6 +146,18 @@ class Reader:
             self.fault(place, f"{len(given)} rows were given; at most {most} can be used here.")
             return []
         return given
+
+
+def if_given(given: Any, default: str) -> Any:
+    """An entry, or what holds where there is none."""
+    return default if given is None or given == "" else given
+
+
+def _as_text(given: str | float) -> str:
+    try:
+        return str(given)
+    except ValueError:  # a whole number of thousands of digits
+        return "9" * (_LONGEST + 1)
 
 
 def _moment(text: str) -> datetime | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +18,8 @@ __all__ = ["read_pasted"]
 _MOST = MOST_DOSES + MOST_SAMPLES
 _MISSING = frozenset({"", ".", "NA", "NaN", "nan"})
 _IDLE = {"SS": ("0",), "CMT": ("0", "1")}
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 
 
 def read_pasted(text: str, needs: Needs, *, subject: str = "") -> dict[str, Any]:
@@ -93,6 +97,8 @@ def _rows(text: str) -> list[tuple[int, dict[str, str]]]:
         parsed = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=mark, strict=True))
     except csv.Error:
         raise _refusal("a quotation mark is not closed; take it out.") from None
+    if len(parsed) < 2:  # a cell in quotation marks may hold all lines
+        raise _refusal("there is no table; paste a header and at least one row.")
     header = [name.strip().upper() for name in parsed[0]]
     if twice := [name for name in header if name and header.count(name) > 1]:
         raise _refusal(f"the header holds the column {quoted(twice[0])} twice; keep one of them.")
@@ -131,13 +137,17 @@ def _take(
     form: dict[str, Any], cells: Mapping[str, str], row: int, needs: Needs, faults: list[Fault]
 ) -> None:
     """Put a row where it belongs."""
-    for name, idle in _IDLE.items():
-        if cells.get(name, "") not in ("", *idle):
+    output = str(needs.output) if needs.output else "1"
+    told = {**_IDLE, "DVID": ("0", output)}
+    for name in ("DVID",) if any(code.name == "DVID" for code in needs.codes) else ():
+        told.pop(name)
+    for name, idle in told.items():
+        if _code(cells, name) not in ("", *idle):
             faults.append(
                 _fault(f"row {row}, column {name}: {quoted(cells[name])} is not entered on this "
                        "page; list the doses one by one, or as ADDL and II.")
             )  # fmt: skip
-    event = cells["EVID"]
+    event = _code(cells, "EVID")
     when = cells["TIME"]
     if cells.get("DATE"):
         when = f"{cells['DATE']} {when or '00:00'}"
@@ -150,8 +160,8 @@ def _take(
             {"when": when, "amount": cells["AMT"], "hours": hours, "more": more,
              "every": cells.get("II", ""), **occasion}
         )  # fmt: skip
-    elif event == "0" and cells.get("MDV", "") in ("", "0"):
-        below = cells.get("CENS") or cells.get("BLQ") or "0"
+    elif event == "0" and _code(cells, "MDV") in ("", "0"):
+        below = _code(cells, "CENS") or _code(cells, "BLQ") or "0"
         if below not in ("0", "1"):
             faults.append(
                 _fault(f"row {row}, column CENS: {quoted(below)} is not entered on this page; 1 "
@@ -162,6 +172,11 @@ def _take(
         form["samples"].append(
             {"when": when, "value": value, "below": below == "1", "limit": limit, **codes}
         )
+    elif event == "0" and _code(cells, "MDV") != "1":
+        faults.append(
+            _fault(f"row {row}, column MDV: {quoted(cells['MDV'])} is not known; 1 marks a record "
+                   "that is no observation, 0 one that is.")
+        )  # fmt: skip
     elif event not in ("0", "2"):
         faults.append(
             _fault(f"row {row}, column EVID: {quoted(event)} is not entered on this page; 1 is a "
@@ -174,13 +189,10 @@ def _hours(cells: Mapping[str, str], row: int, needs: Needs, faults: list[Fault]
     rate = cells.get("RATE", "")
     if rate in ("", "0"):
         return ""
-    try:
-        hours = float(cells["AMT"]) / float(rate) / needs.units.time_in("h")
-        if float(rate) > 0:
-            return f"{hours:.10g}"
-    except (ValueError, ZeroDivisionError):
-        pass
-    if _is_zero(rate):
+    amount, given = _number(cells["AMT"]), _number(rate)
+    if 0 < given < math.inf and math.isfinite(amount):
+        return f"{amount / given / needs.units.time_in('h'):.10g}"
+    if given == 0:
         return ""
     faults.append(
         _fault(f"row {row}, column RATE: {quoted(rate)} is not entered on this page; give the rate "
@@ -189,11 +201,16 @@ def _hours(cells: Mapping[str, str], row: int, needs: Needs, faults: list[Fault]
     return ""
 
 
-def _is_zero(text: str) -> bool:
-    try:
-        return float(text) == 0
-    except ValueError:
-        return False
+def _number(text: str) -> float:
+    """The number of a cell; NaN where it holds none."""
+    return float(text) if _NUMBER.fullmatch(text) else math.nan
+
+
+def _code(cells: Mapping[str, str], name: str) -> str:
+    """A code of a column, empty where there is none; a spreadsheet may write 1.0 for 1."""
+    text = cells.get(name, "")
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
 
 
 def _fault(message: str) -> Fault:

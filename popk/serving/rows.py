@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from popk.serving.entries import Limits, Reader
+from popk.serving.entries import Limits, Reader, if_given
 from popk.serving.faults import Place, quoted
 from popk.serving.needs import Needs
 
@@ -18,6 +18,7 @@ _GIVEN = 1000  # doses in all, those that repeat included
 _YEARS = 30
 _OF_DOSE = ("when", "amount", "hours", "more", "every")
 _OF_SAMPLE = ("when", "value", "below", "limit")
+_YES, _NO = (True, "true", "1", 1), (False, "false", "0", 0, None, "")
 _NAN = float("nan")
 
 
@@ -143,11 +144,11 @@ class Rows:
             example=f"{self._needs.usual_dose:g}", unit=units.amount,
         )  # fmt: skip
         hours = number(
-            given.get("hours") or "0", row.place("hours", "length of the infusion"),
+            if_given(given.get("hours"), "0"), row.place("hours", "length of the infusion"),
             limits=Limits(least=0.0, most=24 * 366), example="1", unit="hours",
         )  # fmt: skip
         more = number(
-            given.get("more") or "0", row.place("more", "further doses"),
+            if_given(given.get("more"), "0"), row.place("more", "further doses"),
             limits=Limits(least=0, most=_GIVEN, whole=True), example="5",
         )  # fmt: skip
         every: float | None = 0.0
@@ -156,6 +157,8 @@ class Rows:
                 given.get("every"), row.place("every", "time between them"),
                 limits=Limits(above=0.0), example="28", unit=units.time,
             )  # fmt: skip
+        else:  # of no use, but kept in the record
+            self._reader.text(given.get("every"), row.place("every", "time between them"))
         codes = self._codes(row)
         if when is None or amount is None or hours is None or more is None or every is None:
             return None
@@ -165,14 +168,18 @@ class Rows:
         reader, given, unit = self._reader, row.given, self._needs.units.concentration
         level = Limits(above=0.0, most=1e9)
         before, when = len(reader.faults), self._when(row)
-        below = given.get("below") in (True, "true", "1", 1)
+        below = given.get("below") in _YES
+        if not below and given.get("below") not in _NO:
+            reader.fault(row.place("below", "below the limit"), "expected true or false.")
         limit, value = given.get("limit"), _NAN
         place = row.place("limit", "limit of quantification")
         least: float | None = _NAN
         if below or reader.text(limit, place):
             least = reader.number(limit, place, limits=level, example="0.5", unit=unit)
-        if not below:
-            place = row.place("value", "concentration")
+        place = row.place("value", "concentration")
+        if below:  # of no use, but kept in the record
+            reader.text(given.get("value"), place)
+        else:
             read = reader.number(given.get("value"), place, limits=level, example="22.5", unit=unit)
             value = _NAN if read is None else read
             if least is not None and value < least:
