@@ -101,7 +101,12 @@ class Power(_Centred):
 
     @override
     def fault(self, covariate: str, value: float) -> str | None:
-        return None if value > 0 else f"a power of {covariate} needs a value above zero"
+        if not value > 0:
+            return f"a power of {covariate} needs a value above zero"
+        known = self.reference is None or 0 < value / self.reference < math.inf
+        return (
+            None if known else f"{covariate} over {self.reference:g} is no number that can be used"
+        )
 
 
 @dataclass(frozen=True)
