@@ -15,6 +15,7 @@ from popk.diagnostics import verdict_of
 from popk.errors import PopkError, SettingError
 from popk.individual import Trough, expected_of, individualise, log_joint, patients_of
 from popk.inference import Marginal, sample
+from popk.inference.marginal.cohort import Cohort
 from popk.model import ModelError, PopModel
 from popk.population import PopulationDraws
 from popk.prediction import predict
@@ -141,6 +142,18 @@ def test_one_without_observations_has_the_density_of_the_effects_alone(fits):
     np.testing.assert_allclose(found, -0.5 * (z**2).sum(-1) - np.log(2 * np.pi), rtol=1e-12)
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_marginal_likelihoods_and_their_slopes_are_numbers(fits, case):
+    """Also of one without observations, whose slopes could not be computed."""
+    cohort = Cohort.of(model_with(fits), fits.dataset(*case(fits)[0]), seed=1, cores=1)
+    value, slope = cohort.slopes(np.random.default_rng(4).standard_normal((6, 5)), 0)
+    assert np.isfinite(value).all()
+    assert np.isfinite(slope).all()
+    if case is one_without_observations:
+        np.testing.assert_allclose(value[:, 2], 0.0, atol=0.01)  # an average over nodes
+        np.testing.assert_allclose(slope[:, 2], 0.0, atol=1e-9)
+
+
 def test_samples_before_anything_was_given_are_refused_where_they_have_no_density(fits):
     """At the time of the dose, on a record before it."""
     records = [r for k, name in enumerate("ABC") for r in
@@ -262,8 +275,10 @@ def test_fits_with_hardly_any_variability_finish(fits, omega):
 def test_a_fit_with_a_correlation_near_one_finishes(fits):
     data = fits.dataset(*histories(fits, A=(20.0, 22.0), B=(15.0, 16.0), C=(26.0, 29.0)))
     fit = fitted(correlated(fits, 0.9999), data)
-    eta = fit["posterior"]["eta"].values.reshape(-1, 2)
-    assert np.corrcoef(eta.T)[0, 1] > 0.99
+    posterior = fit["posterior"]
+    z = [(posterior["eta"].sel(effect=name) / posterior[f"omega_{name}"]).values.ravel()
+         for name in ("CL", "V")]  # fmt: skip
+    assert np.corrcoef(z)[0, 1] > 0.999
 
 
 @pytest.mark.slow

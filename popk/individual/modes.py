@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from popk.individual.latent import by_latent, expected_of
 from popk.individual.patient import Patient, likelihood, n_effects, parameters_of
+from popk.individual.precisions import solved
 from popk.individual.usual import Mixed, Usual
 from popk.population import PopulationDraws
 from popk.statistics import innovations, prediction_slopes
@@ -100,7 +101,7 @@ def find_modes(
     for _ in range(steps):
         if not len(active):
             break
-        step = _bounded(np.linalg.solve(precision[active], gradient[active][..., None])[..., 0])
+        step = _bounded(solved(precision[active], gradient[active]))
         promised = 0.5 * (step * gradient[active]).sum(axis=1)
         last = promised <= tolerance
         # Where the curvature misleads, a step that promised little may lose much.

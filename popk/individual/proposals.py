@@ -27,6 +27,7 @@ from popk.individual.classes import over_classes
 from popk.individual.modes import Modes
 from popk.individual.nodes import draw_nodes, log_density
 from popk.individual.patient import Patient, log_joint
+from popk.individual.precisions import root_of
 from popk.population import PopulationDraws
 
 __all__ = [
@@ -143,7 +144,7 @@ def nodes_around(
     """``each`` standardised effects (S, J, k) around every mode, as `propose` does, unweighted."""
     size, k = modes.z.shape
     nodes = draw_nodes(size, each if k else 1, k, rng)
-    return modes.z[:, None, :] + _placed(np.linalg.cholesky(modes.precision), nodes, shape)
+    return modes.z[:, None, :] + _placed(root_of(modes.precision), nodes, shape)
 
 
 def _placed(factor: Floats, nodes: Floats, shape: Shape | None) -> Floats:
@@ -210,9 +211,9 @@ def _parts(
     population: PopulationDraws, patient: Patient, modes: Modes, shape: Shape | None
 ) -> list[_Part]:
     """What nodes are spread around in turn: the modes first."""
-    found = [_Part(modes.z, np.linalg.cholesky(modes.precision), shape)]
+    found = [_Part(modes.z, root_of(modes.precision), shape)]
     if patient.observed.status.any():
-        found.append(_Part(modes.z, np.linalg.cholesky(modes.quantified)))
+        found.append(_Part(modes.z, root_of(modes.quantified)))
     if population.label is not None or (shape is not None and shape.defensive):
         found.append(_Part(modes.z, np.eye(modes.z.shape[1])[None]))
     if shape is not None and shape.centres is not None and shape.factors is not None:

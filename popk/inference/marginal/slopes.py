@@ -72,7 +72,7 @@ def joint_slopes(around: Neighbourhood, patient: Patient, z: Floats, theta: Floa
     }
     shape = (size, d, each, *prediction.shape[1:])
     held = np.broadcast_to(prediction.reshape(size, 1, each, -1), shape)
-    held = held.reshape(-1, prediction.shape[1])
+    held = held.reshape(size * d * each, prediction.shape[1])  # which may have no columns
     densities = []
     for end in (0, 1):
         own = {
