@@ -236,13 +236,14 @@ class Source:
         width = len(next(lines)[1])
         for row, cells in lines:
             fault = ""
-            if len(cells) < width or any(cells[width:]):
+            # Blank cells too many may be those that a decimal comma moved.
+            if len(cells) != width:
                 fault = (
                     f"The row has {len(cells)} cells where the header has {width} columns. Check "
                     "for a decimal comma, which splits a number into two cells, and for missing or "
                     "additional commas."
                 )
-            yield row, cells if fault else cells[:width], fault
+            yield row, cells, fault
 
     def _lines(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Line number and stripped cells of the header, then of each record."""
