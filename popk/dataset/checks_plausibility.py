@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from popk.dataset.checks_units import check_units_of_measures, check_units_of_time
-from popk.dataset.records import FloatArray, Records
+from popk.dataset.records import BoolArray, FloatArray, Records
 
 __all__ = ["check_plausibility"]
 
@@ -16,6 +16,7 @@ __all__ = ["check_plausibility"]
 _PER_KG = (0.005, 200.0)
 _LITRES = (0.05, 15_000.0)
 _LONGER = 10.0
+_FARTHER = 100.0
 
 
 def check_plausibility(records: Records, *, log_dv: bool = False) -> None:
@@ -23,6 +24,7 @@ def check_plausibility(records: Records, *, log_dv: bool = False) -> None:
     _check_scale(records, log_dv)
     _check_spans(records)
     _check_compartments(records)
+    _check_largest(records, log_dv)
     check_units_of_time(records)
     check_units_of_measures(records)
 
@@ -119,17 +121,43 @@ def _check_short_span(records: Records, spans: Mapping[str, float]) -> None:
 
 
 def _check_compartments(records: Records) -> None:
-    """Which compartments there are only a model says; one that a single dose goes to looks odd."""
-    gives = np.flatnonzero(records.gives_dose)
-    numbers = np.maximum(records["CMT"].filled(0)[gives], 1)
+    """Which compartments there are only a model says; one that a single record names looks odd."""
+    _check_single(records, records.gives_dose, "doses", least=1)
+    if not records["DVID"].given:
+        _check_single(records, records.is_observation, "observations", least=0)
+
+
+def _check_single(records: Records, which: BoolArray, what: str, *, least: int) -> None:
+    """`least` is the compartment that 0, the default, stands for."""
+    places = np.flatnonzero(which)
+    numbers = np.maximum(records["CMT"].filled(0)[places], least)
     kinds, counts = np.unique(numbers, return_counts=True)
     if len(kinds) != 2 or counts.min() != 1 or counts.max() < 3:
         return
-    at = int(gives[numbers == kinds[counts.argmin()]][0])
     records.report(
-        at,
+        int(places[numbers == kinds[counts.argmin()]][0]),
         "CMT",
-        f"is {{value}} here, and {kinds[counts.argmax()]:g} for all other doses.",
+        f"is {{value}} here, and {kinds[counts.argmax()]:g} for all other {what}.",
         remedy="Check it; a model refuses a compartment that it does not have.",
         severity="warning",
     )
+
+
+def _check_largest(records: Records, log_dv: bool) -> None:
+    """One concentration far above all others is one in another unit, or a slip of the point."""
+    dv = records["DV"].values
+    with np.errstate(over="ignore"):
+        dv = np.exp(dv) if log_dv else dv
+    seen = records.is_observation & ~records.is_censored & ~records.is_above
+    places = np.flatnonzero(seen & (records["DVID"].filled(1) == 1))
+    if len(places) < 3:
+        return
+    *_, second, largest = places[np.argsort(dv[places])]
+    if 0 < _FARTHER * dv[second] < dv[largest]:
+        records.report(
+            int(largest),
+            "DV",
+            f"is {{value}}, {dv[largest] / dv[second]:.0f} times as high as any other observation.",
+            remedy="Check its unit and the decimal mark.",
+            severity="warning",
+        )

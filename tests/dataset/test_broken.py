@@ -107,6 +107,9 @@ def test_negative_covariates_may_be_negative(read, base):
     [
         ([(2, "ADDL", 0)], 2, "II", "neither ADDL nor SS"),
         ([(6, "DV", 3)], 6, "DV", "MDV 1; it is left out"),
+        ([(3, "CMT", 7)], 3, "CMT", "is 7 here, and 2 for all other observations"),
+        ([(2, "CMT", 7)], 2, "CMT", "is 7 here, and 1 for all other doses"),
+        ([(4, "DV", 3100)], 4, "DV", "330 times as high as any other observation"),
         ([(r, "WT", 410) for r in range(2, 7)], 2, "WT", "outside 0.3 to 350 kg"),
         ([(r, "WT", 61000) for r in range(2, 7)], 2, "WT", "outside 0.3 to 350 kg"),
     ],
