@@ -69,7 +69,7 @@ def per_subject(frame, order):
     return pd.concat([parts[names[k % len(names)]] for k in order if k < len(names)])
 
 
-TABLES = settings(max_examples=25, derandomize=True)
+TABLES = settings(max_examples=15, derandomize=True)
 
 
 # Who, and in which order
@@ -214,7 +214,7 @@ def concentrations(structure, frame):
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=["linear", "oral", "saturable"])
 @given(frame=runs_of_doses(), at=st.integers(1, 3))
-@settings(max_examples=20, derandomize=True)
+@settings(max_examples=12, derandomize=True)
 def test_a_run_of_doses_is_its_parts_and_its_doses(structure, frame, at):
     if not structure.closed_form:  # a saturated elimination may have no steady state
         frame = frame.assign(SS=0, II=np.where(frame["ADDL"] > 0, 12.0, 0.0))
