@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from popk_strategies import UNITS, event_tables, models
 
 from popk.dataset import DataError, read_dataset
 from popk.design import check_fit
@@ -311,3 +313,20 @@ def test_what_a_structure_cannot_tell_from_the_data_is_said(fits):
     except PopkError as fault:
         said = str(fault)
     assert said.strip()
+
+
+@given(model=models(), frame=event_tables())
+@settings(max_examples=20, derandomize=True)
+def test_any_model_predicts_any_table(model, frame):
+    """Whatever is mixed: numbers, none below zero, or a sentence on what does not go together."""
+    data = read_dataset(frame.assign(SS=0), units=UNITS)  # saturated, there may be no steady state
+    try:
+        found = prior_predictive(model, data, draws=3, seed=1)["prior_predictive"]
+    except (DataError, ModelError) as fault:
+        said = str(fault)
+    else:
+        said = ""
+        assert np.isfinite(found["IPRED"]).all()
+        assert (found["IPRED"] > -1e-9).all()
+        assert np.isfinite(found["DV"]).all()
+    assert not said or "cannot be used" in said
