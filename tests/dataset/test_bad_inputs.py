@@ -4,11 +4,11 @@ import csv
 import re
 
 import pytest
+from popk.models.theophylline import model
 
 from popk.dataset import DataError, read_dataset
 from popk.design import check_fit
 from popk.errors import PopkError
-from popk.models.theophylline import model
 
 UNITS = {"time": "h", "amount": "mg", "concentration": "mg/L", "WT": "kg"}
 PLACE = re.compile(r"ID=(\w+)(?: row=(\d+))?")
