@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from popk.batch.source import Chunk
 from popk.inference.runs.lock import locked
-from popk.storage import StorageError, checksum, write_atomically
+from popk.storage import StorageError, checksum, read_sealed, write_atomically, write_sealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,7 @@ type Form = Literal["parquet", "csv"]
 ADVICE, ERRORS, MANIFEST = "advice", "errors", "manifest.json"
 _DONE, _LOCK = "done", "lock"
 _FORMAT = 1
+_ANOTHER = "Give another folder."
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Folder:
                 for name in (ADVICE, ERRORS, _DONE):
                     (self.path / name).mkdir(exist_ok=True)
                 content = {"kind": "popk batch", "format": _FORMAT, "setting": setting, **described}
-                _write_json(self.path / MANIFEST, content)
+                write_sealed(self.path / MANIFEST, content)
             else:
                 self._refuse_other(setting)
             yield
@@ -103,15 +104,13 @@ class Folder:
         """
         found: dict[int, Part] = {}
         for path in sorted((self.path / _DONE).glob("*.json")):
-            content = _json(path)
-            part = Part(**content["part"])
+            part, files = _part(path)
             if part.number >= len(digests) or digests[part.number] != part.digest:
                 raise StorageError(
                     f"The table has changed since {self.path} was begun: the patients of part "
                     f"{part.number} ({part.place}) are not the same any more. Give the new table a "
                     "folder of its own."
                 )
-            files = content["sha256"]
             if all(self._whole(name, part.number, files[name]) for name in (ADVICE, ERRORS)):
                 found[part.number] = part
         return found
@@ -138,12 +137,13 @@ class Folder:
             place=f"ID {first.id} to {last.id}, rows {first.first_row} to {last.last_row}",
         )
         # Last: where it is, the rest is.
-        _write_json(self._done(chunk.number), {"part": vars(part), "sha256": sums})
+        write_sealed(self._done(chunk.number), {"part": vars(part), "sha256": sums})
         return part
 
     def finish(self, described: Mapping[str, Any]) -> None:
         """Say in the manifest that all is done, and what came of it."""
-        _write_json(self.path / MANIFEST, _json(self.path / MANIFEST) | dict(described))
+        path = self.path / MANIFEST
+        write_sealed(path, read_sealed(path, _ANOTHER) | dict(described))
 
     def frame(self, name: str) -> pd.DataFrame:
         """All parts of `ADVICE` or `ERRORS` as one table, in the order of the source."""
@@ -173,7 +173,7 @@ class Folder:
         return self.path / _DONE / f"{number:06d}.json"
 
     def _refuse_other(self, setting: Mapping[str, Any]) -> None:
-        content = _json(self.path / MANIFEST)
+        content = read_sealed(self.path / MANIFEST, _ANOTHER)
         if content.get("kind") != "popk batch" or content.get("format") != _FORMAT:
             raise StorageError(
                 f"{self.path} was not written by this version of popk. Give another folder."
@@ -208,16 +208,16 @@ class Folder:
         return lambda path: pq.write_table(table, path)
 
 
-def _write_json(place: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=False) + "\n"
-    write_atomically(place, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def _json(path: Path) -> dict[str, Any]:
+def _part(path: Path) -> tuple[Part, dict[str, str]]:
+    """What is known of a chunk, and the digests of its files."""
+    remedy = "Remove it: the same command then makes that part again."
+    content = read_sealed(path, remedy)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as fault:
-        raise StorageError(f"{path} is damaged: {fault}. Give another folder.") from fault
-    if not isinstance(found, dict):
-        raise StorageError(f"{path} is damaged. Give another folder.")
-    return found
+        if set(content) != {"part", "sha256"}:
+            raise TypeError(f"it has the fields {', '.join(content)}")
+        part, files = Part(**content["part"]), dict(content["sha256"])
+    except TypeError as fault:
+        raise StorageError(f"{path} is damaged: {fault}. {remedy}") from fault
+    if set(files) != {ADVICE, ERRORS} or path.stem != f"{part.number:06d}":
+        raise StorageError(f"{path} is damaged: it is of another part. {remedy}")
+    return part, files

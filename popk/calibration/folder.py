@@ -16,7 +16,7 @@ from popk.inference.method import as_values, from_values
 from popk.inference.runs import environment, versions
 from popk.inference.runs.lock import locked
 from popk.model import PopModel
-from popk.storage import StorageError, load, save, write_atomically
+from popk.storage import StorageError, load, read_sealed, save, write_atomically, write_sealed
 
 __all__ = ["done", "opened", "read_replicate", "read_setting", "write_replicate"]
 
@@ -51,9 +51,7 @@ def done(folder: Path, replicates: int) -> list[int]:
 
 def write_replicate(folder: Path, content: dict[str, Any]) -> None:
     """Write what is kept of a replicate, whole or not at all."""
-    _write_text(
-        _place(folder, content["replicate"]), json.dumps(content, ensure_ascii=False) + "\n"
-    )
+    write_sealed(_place(folder, content["replicate"]), content)
 
 
 def read_replicate(folder: Path, number: int) -> dict[str, Any]:
@@ -64,7 +62,8 @@ def read_replicate(folder: Path, number: int) -> dict[str, Any]:
     StorageError
         When the file is damaged.
     """
-    return _json(_place(folder, number), "Remove it: the same command then makes it again.")
+    remedy = "Remove it: the same command then makes it again."
+    return read_sealed(_place(folder, number), remedy)
 
 
 def read_setting(folder: Path) -> Calibration:

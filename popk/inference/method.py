@@ -48,7 +48,9 @@ def from_values(values: dict[str, Any]) -> Method:
         if settings.get("otherwise") is not None:
             settings["otherwise"] = NUTS(**settings["otherwise"])
         return chosen(**settings)
-    except TypeError as fault:
+    except (TypeError, ValueError, AttributeError) as fault:
+        if isinstance(fault, SettingError):
+            raise
         raise SettingError(
             f"The run was begun by another version of popk: {fault}. Continue it with that version."
         ) from fault

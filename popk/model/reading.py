@@ -21,6 +21,7 @@ _IF_USED = (
     "iiv_correlations", "iiv_shapes", "iiv_shared", "iov", "iov_correlations", "scales",
     "latent", "levels", "subpopulations", "card",
 )  # fmt: skip
+_DEEP = "the JSON holds parts in parts, deeper than any model."
 
 
 def read_model(text: str) -> tuple[Any, dict[str, Any]]:
@@ -34,11 +35,19 @@ def read_model(text: str) -> tuple[Any, dict[str, Any]]:
     """
     try:
         content = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as fault:
+    except ValueError as fault:
         raise ModelError([f"the text is no JSON: {fault}."]) from None
+    except RecursionError:
+        raise ModelError([_DEEP]) from None
     _check_fields(content)
-    _check_texts(content)
+    try:
+        _check_texts(content)
+        return _parts(content)
+    except RecursionError:
+        raise ModelError([_DEEP]) from None
 
+
+def _parts(content: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     def named(field: str) -> dict[str, Any]:
         return decoded(content.get(field, {}), field)
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from popk.diagnostics import Verdict, check_priors, diagnose, verdict_of
 from popk.inference import Report, discard_run, sample
 from popk.inference.method import as_values
-from popk.inference.runs import environment, state_of, versions
+from popk.inference.runs import about_run, environment, state_of, versions
 from popk.inference.runs.lock import locked
+from popk.journal import note_written
 from popk.storage import write_atomically
 from popk.study.file import Study
 from popk.study.problems import StudyError
@@ -180,7 +181,7 @@ def _refuse_other_fits(ready: Ready, record: Record, *, overwrite: bool) -> None
         if not (folder / _RUN).is_file():
             others[name] = ["where it comes from, which it does not say"]
             continue
-        before = json.loads((folder / _RUN).read_text(encoding="utf-8"))
+        before = about_run(folder)
         now = {
             "the model": (before["model_hash"], model.hash),
             "the data": (before["data_hash"], ready.data.dataset.fingerprint),
@@ -215,12 +216,16 @@ def _forget(record: Record, folder: Path, own: str) -> None:
     for name in list(record.steps):
         files = record.steps[name]["files"]
         if any(file.startswith(own) for file in files):
-            for file in files:
-                (record.folder / file).unlink(missing_ok=True)
+            paths = [record.folder / file for file in files]
+            for path in paths:
+                path.unlink(missing_ok=True)
+            note_written(*paths)
             del record.steps[name]
     # Also of targets that the study file has named before.
-    for path in folder.glob("advice_*"):
+    old = list(folder.glob("advice_*"))
+    for path in old:
         path.unlink()
+    note_written(*old)
 
 
 def _left_over(record: Record, steps: Steps) -> tuple[str, ...]:

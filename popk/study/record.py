@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from popk.storage import StorageError, checksum, write_atomically
-from popk.study.digests import digest_of_values
+from popk.digests import digest_of_values
+from popk.journal import note_written
+from popk.storage import StorageError, checksum, read_sealed, write_sealed
 
 __all__ = ["MANIFEST", "Record"]
 
 MANIFEST = "manifest.json"
 _KIND = "popk study"
+_FIELDS = frozenset(
+    {
+        "kind", "study", "data", "patients", "models", "versions", "environment", "digest", "steps",
+    }
+)  # fmt: skip
 
 
 @dataclass
@@ -48,17 +53,16 @@ class Record:
         path = folder / MANIFEST
         if not path.exists():
             return cls(folder)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as fault:
-            raise StorageError(
-                f"{path} is damaged: {fault}. Remove it: finished fits are kept all the same."
-            ) from fault
+        remedy = "Remove it: finished fits are kept all the same."
+        content = read_sealed(path, remedy)
         if content.get("kind") != _KIND:
             raise StorageError(
                 f"{path} is not the manifest of a study. Give another folder, by out in the study "
                 "file or --out."
             )
+        unknown = set(content) - _FIELDS
+        if unknown or not isinstance(content.get("steps"), dict):
+            raise StorageError(f"{path} is damaged: its fields are not a manifest's. {remedy}")
         return cls(folder, steps=content["steps"])
 
     def holds(self, name: str, key: str) -> bool:
@@ -73,7 +77,9 @@ class Record:
 
     def note(self, name: str, key: str, *, digest: str, files: Iterable[Path], **more: Any) -> None:
         """Take down that a step is done, and write the manifest."""
-        sums = {path.relative_to(self.folder).as_posix(): checksum(path) for path in files}
+        written = list(files)
+        note_written(*written)  # in the journals of the runs that they lie beside
+        sums = {path.relative_to(self.folder).as_posix(): checksum(path) for path in written}
         self.steps[name] = {"key": key, "digest": digest, "files": sums, **more}
         self.write()
 
@@ -85,7 +91,4 @@ class Record:
     def write(self) -> None:
         """Write the manifest."""
         content = {"kind": _KIND, **self.about, "digest": self.digest, "steps": self.steps}
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(
-            self.folder / MANIFEST, lambda path: path.write_text(text, encoding="utf-8")
-        )
+        write_sealed(self.folder / MANIFEST, content)

@@ -11,8 +11,8 @@ from typing import Any
 
 import xarray as xr
 
+from popk.digests import digest_of_tree, digest_of_values
 from popk.storage import load, save
-from popk.study.digests import digest_of_tree, digest_of_values
 from popk.study.record import Record
 
 __all__ = ["Result", "Steps"]

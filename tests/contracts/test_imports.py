@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDER = (
     "errors",
     "units",
+    "digests",
     "storage",
+    "journal",
     "dataset",
     "regimen",
     "structure",
@@ -48,6 +50,8 @@ ORDER = (
     "reporting",
     "serving",
     "study",
+    "verification",
+    "bundle",
     "demo",
     "qualification",
     "cli",

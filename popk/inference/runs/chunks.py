@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,17 @@ from popk.storage import StorageError, write_atomically
 
 __all__ = ["find_chunks", "read_chunk", "read_series", "write_chunk"]
 
+_SHOWN = 16  # digits of the digest that are in a name
 _NAME = re.compile(r"(?P<series>.+)-(?P<number>\d{6})-(?P<digest>[0-9a-f]{16})\.chunk")
 
 
-def write_chunk(folder: Path, series: str, number: int, value: Any) -> Path:
+def write_chunk(
+    folder: Path,
+    series: str,
+    number: int,
+    value: Any,
+    note: Callable[[Path, str], object] = lambda path, digest: None,
+) -> Path:
     """Write one chunk of a series.
 
     Parameters
@@ -34,10 +41,15 @@ def write_chunk(folder: Path, series: str, number: int, value: Any) -> Path:
         Its place in the series, from 0.
     value
         Anything that `popk.inference.runs.packing.pack` takes.
+    note
+        Called with the file and its SHA-256 when it is written.
     """
     content = pack(value)
-    path = folder / f"{series}-{number:06d}-{_digest(content)}.chunk"
-    return write_atomically(path, lambda partial: partial.write_bytes(content))
+    digest = _digest(content)
+    path = folder / f"{series}-{number:06d}-{digest[:_SHOWN]}.chunk"
+    write_atomically(path, lambda partial: partial.write_bytes(content))
+    note(path, digest)
+    return path
 
 
 def find_chunks(folder: Path, series: str) -> list[Path]:
@@ -75,7 +87,7 @@ def read_chunk(path: Path, classes: Sequence[type] = ()) -> Any:
     content = path.read_bytes()
     match = _NAME.fullmatch(path.name)
     try:
-        if match is None or match["digest"] != _digest(content):
+        if match is None or match["digest"] != _digest(content)[:_SHOWN]:
             raise ValueError("its SHA-256 is not the one in its name")
         return unpack(content, classes)
     except ValueError as fault:
@@ -110,4 +122,4 @@ def read_series(folder: Path, series: str) -> tuple[list[Any], str]:
 
 
 def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+    return hashlib.sha256(content).hexdigest()

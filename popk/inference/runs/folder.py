@@ -14,19 +14,45 @@ from typing import Any
 import xarray as xr
 
 from popk.dataset import Dataset
+from popk.digests import digest_of_tree
 from popk.errors import SettingError
 from popk.inference.runs.environment import environment, versions
 from popk.inference.runs.interruption import explained, terminable
 from popk.inference.runs.lock import locked
 from popk.inference.runs.store import FolderStore
+from popk.inference.runs.witness import Witness
+from popk.journal import JOURNAL, Journal
 from popk.model import PopModel
-from popk.storage import StorageError, load, save, write_atomically
+from popk.storage import (
+    StorageError,
+    checksum,
+    load,
+    read_text,
+    save,
+    sidecar_of,
+    write_atomically,
+)
 
-__all__ = ["Description", "OpenRun", "Run", "begin_or_go_on", "discard_run", "go_on", "state_of"]
+__all__ = [
+    "Description",
+    "OpenRun",
+    "Run",
+    "about_run",
+    "begin_or_go_on",
+    "discard_run",
+    "go_on",
+    "state_of",
+]
 
 _DESCRIPTION, _MODEL, _DATA, _HISTORY = "run.json", "model.json", "data.nc", "history.json"
 _FIT, _VERDICT, _LOCK, _DRAWS = "fit.nc", "verdict.json", "lock", "draws"
+_MANIFEST = "manifest.json"  # which `popk fit` writes
+_DATA_SUM = sidecar_of(_DATA).name
+_READ = (_DESCRIPTION, _MODEL, _DATA, _DATA_SUM, _HISTORY)  # when a run is opened
+_OWN = (*_READ, _FIT, sidecar_of(_FIT).name, _VERDICT, _MANIFEST)
+_ABOUT = ("model_name", "model_hash", "data_hash", "seed", "method", "versions")
 _FORMAT = 1
+_REMEDY = "Restore it from a copy, or begin anew in another folder."
 
 
 @dataclass(frozen=True)
@@ -95,9 +121,13 @@ class OpenRun:
     ) -> None:
         self.folder, self.description = folder, description
         self._say = say
+        self._witness = Witness(folder)
         (folder / _DRAWS).mkdir(exist_ok=True)
-        self.store = FolderStore(folder / _DRAWS, seconds=seconds, say=say, note=self._note)
-        self.history = _json(folder / _HISTORY) if (folder / _HISTORY).exists() else []
+        self.store = FolderStore(
+            folder / _DRAWS, seconds=seconds, say=say, note=self._note,
+            written=self._witness.drawn, left_out=self._witness.left_out,
+        )  # fmt: skip
+        self.history = _history(folder / _HISTORY)
         before = self.history[-1]["versions"] if self.history else versions()
         if before != versions():
             changed = [name for name, own in versions().items() if own != before.get(name)]
@@ -114,7 +144,9 @@ class OpenRun:
                 "resumed_at": None,
             }
         )
-        _write_json(folder / _HISTORY, self.history)
+        text = _as_json(self.history)
+        self._witness.open({_HISTORY: text}, _chunks(folder), again=len(self.history) > 1)
+        _write_text(folder / _HISTORY, text)
 
     @property
     def resumed(self) -> list[Any]:
@@ -126,6 +158,8 @@ class OpenRun:
         if not (self.folder / _FIT).exists():
             return None
         try:
+            if not self._witness.vouches(_FIT):
+                raise StorageError(f"{self.folder / _FIT} is not the fit that {JOURNAL} has.")
             fit = load(self.folder / _FIT)
         except StorageError as fault:
             self._say(f"{fault} It is made again from the draws in {_DRAWS}.")
@@ -136,17 +170,35 @@ class OpenRun:
                 f"{self.folder / _FIT} is a fit of another model or other data than the run. "
                 "Move it away, or give another folder."
             )
+        self._write_verdict_again(fit)
         return fit
 
     def finish(self, fit: xr.DataTree) -> None:
         """Write the fit and its verdict."""
-        save(fit, self.folder / _FIT)
-        _write_json(self.folder / _VERDICT, json.loads(fit.attrs["verdict"]))
+        verdict = _verdict(fit)
+        digests = {"draws": digest_of_tree(fit["posterior"]), "values": digest_of_tree(fit)}
+
+        def announce(digest: str) -> None:
+            self._witness.finish(_FIT, digest, {_VERDICT: verdict}, **digests)
+
+        save(fit, self.folder / _FIT, announce=announce)
+        _write_text(self.folder / _VERDICT, verdict)
+
+    def _write_verdict_again(self, fit: xr.DataTree) -> None:
+        """Where it is not that of the fit."""
+        path, text = self.folder / _VERDICT, _verdict(fit)
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
+        self._say(f"{path} is not the verdict of {_FIT}: it is written again.")
+        self._witness.write(_VERDICT, text)
+        _write_text(path, text)
 
     def _note(self, position: Any) -> None:
         if len(self.history) > 1:
             self.history[-1]["resumed_at"] = position
-            _write_json(self.folder / _HISTORY, self.history)
+            text = _as_json(self.history)
+            self._witness.write(_HISTORY, text, "goes on")
+            _write_text(self.folder / _HISTORY, text)
 
 
 def state_of(folder: str | PathLike[str]) -> str:
@@ -177,12 +229,18 @@ def begin_or_go_on(
     folder.mkdir(parents=True, exist_ok=True)
     with _opened(folder, say):
         if (folder / _DESCRIPTION).exists():
+            _hold_against_journal(folder)
             differences = description.differences(_read_description(folder))
             if differences:
                 raise StorageError(
                     f"{folder} holds another run: it differs in {', '.join(differences)}. Give "
                     "another folder, or remove that one."
                 )
+        elif left := _chunks(folder):
+            raise StorageError(
+                f"{folder} holds draws ({left[0]} and {len(left) - 1} more) of a run that is not "
+                f"there: {_DESCRIPTION} is missing. Restore it from a copy, or give another folder."
+            )
         else:
             _write_description(folder, description)
         yield OpenRun(folder, description, seconds=run.seconds, say=say)
@@ -204,11 +262,14 @@ def go_on(run: Run, say: Callable[[str], None]) -> Iterator[OpenRun]:
             "popk.sample(..., run=...) or popk fit ... --out."
         )
     with _opened(folder, say):
+        _hold_against_journal(folder)
         yield OpenRun(folder, _read_description(folder), seconds=run.seconds, say=say)
 
 
 def discard_run(folder: str | PathLike[str]) -> None:
     """Remove what a run has written to its folder, its fit included; nothing else in it.
+
+    The journal stays: it says what was removed. The manifest of the fit goes too.
 
     Raises
     ------
@@ -219,11 +280,21 @@ def discard_run(folder: str | PathLike[str]) -> None:
     if not folder.is_dir():
         return
     with locked(folder / _LOCK):
-        for path in (folder / _DRAWS).glob("*.chunk*"):
+        paths = [
+            *sorted((folder / _DRAWS).glob("*.chunk*")),
+            *(path for name in _OWN if (path := folder / name).is_file() and _is_own(path)),
+        ]
+        journal = Journal(folder)
+        if journal.exists and paths:
+            gone = [path.relative_to(folder).as_posix() for path in paths]
+            journal.append("discarded", gone=gone, lasting=True)
+        for path in paths:
             path.unlink()
-        for name in (_FIT, _DATA, _DESCRIPTION, _MODEL, _HISTORY, _VERDICT):
-            (folder / name).unlink(missing_ok=True)
-            (folder / f"{name}.sha256").unlink(missing_ok=True)
+
+
+def _is_own(path: Path) -> bool:
+    """Not the manifest of a study or a batch."""
+    return path.name != _MANIFEST or b'"kind": "popk fit"' in path.read_bytes()
 
 
 @contextmanager
@@ -238,35 +309,70 @@ def _opened(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
 def _write_description(folder: Path, description: Description) -> None:
     """``run.json`` last: where it is, the rest is."""
     model, dataset = description.model, description.dataset
-    text = model.to_json()
+    text, sums = model.to_json(), dict[str, str]()
     write_atomically(folder / _MODEL, lambda path: path.write_text(text, encoding="utf-8"))
     save(xr.DataTree(dataset.to_xarray()), folder / _DATA)
-    _write_json(
-        folder / _DESCRIPTION,
+    for name in (_MODEL, _DATA, _DATA_SUM):
+        sums[name] = checksum(folder / name)
+    about = {
+        "model_name": model.name,
+        "model_hash": model.hash,
+        "data_hash": dataset.fingerprint,
+        "seed": description.seed,
+        "method": description.method,
+        "versions": versions(),
+    }
+    described = _as_json(
         {
             "kind": "popk run",
             "format": _FORMAT,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "model_name": model.name,
-            "model_hash": model.hash,
-            "data_hash": dataset.fingerprint,
-            "seed": description.seed,
-            "method": description.method,
-            "versions": versions(),
+            **about,
             "environment": environment(),
-        },
+            "journal": JOURNAL,
+        }
     )
+    Witness(folder).begin({_DESCRIPTION: described}, sums, about)
+    _write_text(folder / _DESCRIPTION, described)
+
+
+def _hold_against_journal(folder: Path) -> None:
+    """Refuse a run whose files are not those that were written; begin a journal where none is."""
+    witness = Witness(folder)
+    witness.check(_READ)
+    if witness.told.entries:
+        return
+    content = about_run(folder)
+    about = {name: content[name] for name in _ABOUT}
+    witness.take_over((*_OWN, *_chunks(folder)), about)
+
+
+def about_run(folder: Path) -> dict[str, Any]:
+    """What `run.json` says of a run.
+
+    Raises
+    ------
+    StorageError
+        When it is damaged, or not what the journal has.
+    """
+    Witness(folder).check([_DESCRIPTION])
+    content = _json(folder / _DESCRIPTION)
+    if not isinstance(content, dict) or content.get("kind") != "popk run":
+        raise StorageError(f"{folder / _DESCRIPTION} does not describe a run. {_REMEDY}")
+    if missing := [name for name in _ABOUT if name not in content]:
+        raise StorageError(f"{folder / _DESCRIPTION} does not say {missing[0]}. {_REMEDY}")
+    return content
 
 
 def _read_description(folder: Path) -> Description:
-    content = _json(folder / _DESCRIPTION)
+    content = about_run(folder)
     if content.get("format") != _FORMAT:
         raise StorageError(
             f"{folder / _DESCRIPTION} was written by another version of popk (format "
             f"{content.get('format')}, not {_FORMAT}). Continue the run with that version."
         )
     table = load(folder / _DATA)
-    model = PopModel.from_json((folder / _MODEL).read_text(encoding="utf-8"))
+    model = PopModel.from_json(read_text(folder / _MODEL, _REMEDY))
     dataset = Dataset.from_xarray(table.to_dataset())
     for name, own, path in (
         ("model_hash", model.hash, _MODEL),
@@ -275,8 +381,10 @@ def _read_description(folder: Path) -> Description:
         if content[name] != own:
             raise StorageError(
                 f"{folder / path} is not what the run was begun with: its hash is not the one in "
-                f"{_DESCRIPTION}. Restore it from a copy, or begin anew in another folder."
+                f"{_DESCRIPTION}. {_REMEDY}"
             )
+    if not isinstance(content["method"], dict) or not isinstance(content["seed"], int):
+        raise StorageError(f"{folder / _DESCRIPTION} has no method or no seed. {_REMEDY}")
     return Description(model, dataset, content["method"], content["seed"])
 
 
@@ -288,15 +396,31 @@ def _coreless(method: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _chunks(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"{_DRAWS}/*.chunk"))
+
+
+def _history(path: Path) -> list[dict[str, Any]]:
+    found = _json(path) if path.exists() else []
+    if not isinstance(found, list) or not all("versions" in one for one in found):
+        raise StorageError(f"{path} is damaged. {_REMEDY}")
+    return found
+
+
+def _verdict(fit: xr.DataTree) -> str:
+    return _as_json(json.loads(fit.attrs["verdict"]))
+
+
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as fault:
-        raise StorageError(
-            f"{path} is damaged: {fault}. Restore it from a copy, or begin anew in another folder."
-        ) from fault
+    except (ValueError, RecursionError) as fault:
+        raise StorageError(f"{path} is damaged: {fault}. {_REMEDY}") from fault
 
 
-def _write_json(path: Path, content: Any) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+def _as_json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -79,6 +79,10 @@ class FolderStore:
         Told a sentence where something had to be left out.
     note
         Given the position where the run goes on.
+    written
+        Given each chunk that was written, and its SHA-256.
+    left_out
+        Given each chunk that is damaged and made again.
     """
 
     def __init__(
@@ -88,9 +92,11 @@ class FolderStore:
         seconds: float,
         say: Callable[[str], None],
         note: Callable[[Any], None],
+        written: Callable[[Path, str], object] = lambda path, digest: None,
+        left_out: Callable[[Path], object] = lambda path: None,
     ) -> None:
         self.folder, self.seconds = folder, seconds
-        self._say, self._note = say, note
+        self._say, self._note, self._written, self._left_out = say, note, written, left_out
         self._next: dict[str, int] = {}
 
     def kept[T](self, name: str, make: Callable[[], T], classes: Sequence[type] = ()) -> T:
@@ -106,14 +112,16 @@ class FolderStore:
                 ) from fault
             return stored
         value = make()
-        path = write_chunk(self.folder, name, 0, value)
+        path = write_chunk(self.folder, name, 0, value, self._written)
         read: T = read_chunk(path, classes)
         return read
 
     def chunks(self, series: str) -> list[Any]:
         """As `Store.chunks`; a damaged last chunk is left out, which is said."""
+        paths = find_chunks(self.folder, series)
         found, left_out = read_series(self.folder, series)
         if left_out:
+            self._left_out(paths[-1])
             self._say(left_out)
         self._next[series] = len(found)
         return found
@@ -122,7 +130,7 @@ class FolderStore:
         """As `Store.append`."""
         if series not in self._next:
             self._next[series] = len(find_chunks(self.folder, series))
-        write_chunk(self.folder, series, self._next[series], value)
+        write_chunk(self.folder, series, self._next[series], value, self._written)
         self._next[series] += 1
 
     def resumed_at(self, position: Any) -> None:

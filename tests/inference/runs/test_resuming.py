@@ -211,7 +211,7 @@ def test_what_is_no_run_is_refused(begun, tmp_path):
         Run(tmp_path, seconds=-1)
     text = (begun / "model.json").read_text(encoding="utf-8")
     (begun / "model.json").write_text(text.replace("0.3", "0.31"), encoding="utf-8")
-    with pytest.raises(StorageError, match=r"model\.json is not what the run was begun with"):
+    with pytest.raises(StorageError, match=r"model\.json is not what was written: journal"):
         resume(begun, progress=False)
     discard_run(begun)
     assert state_of(begun) == "nothing"

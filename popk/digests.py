@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-__all__ = ["digest_of_tree", "digest_of_values"]
+__all__ = ["digest_of_bytes", "digest_of_tree", "digest_of_values"]
 
 # What tells how the sampler went: its times differ from run to run.
 _LEFT_OUT = frozenset({"/sample_stats"})
@@ -45,3 +45,8 @@ def _content(values: np.ndarray) -> bytes:
     if values.dtype.kind == "f":  # one bit pattern for every NaN and for both zeros
         values = np.where(np.isnan(values), np.nan, values + 0.0).astype(values.dtype)
     return np.ascontiguousarray(values).tobytes()
+
+
+def digest_of_bytes(content: bytes) -> str:
+    """SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
