@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from popk.batch import individualise_table
+    from popk.bundle import export_run, repeat_run
     from popk.calibration import sbc
     from popk.comparison import (
         Selection,
@@ -174,11 +175,13 @@ if TYPE_CHECKING:
         trial_records,
     )
     from popk.units import UnitError, Units
+    from popk.verification import verify
 
 # PyMC and Numba take seconds to import: every name is loaded when it is first used.
 _HOMES = {
     "popk.graph": ("build",),
     "popk.batch": ("individualise_table",),
+    "popk.bundle": ("export_run", "repeat_run"),
     "popk.calibration": ("sbc",),
     "popk.comparison": (
         "Selection", "averaged", "averaged_advice", "compare", "comparison_frame",
@@ -272,6 +275,7 @@ _HOMES = {
         "trial", "trial_frame", "trial_records",
     ),
     "popk.units": ("UnitError", "Units"),
+    "popk.verification": ("verify",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -402,6 +406,7 @@ __all__ = [
     "dose_for_trough",
     "evaluate_forecasts",
     "expected_utility",
+    "export_run",
     "findings",
     "flattened",
     "flip_flop",
@@ -426,6 +431,7 @@ __all__ = [
     "preference_curve",
     "prior_predictive",
     "read_dataset",
+    "repeat_run",
     "report",
     "residuals",
     "resume",
@@ -445,6 +451,7 @@ __all__ = [
     "trial_frame",
     "trial_records",
     "verdict_of",
+    "verify",
     "vpc",
 ]
 

@@ -127,6 +127,7 @@ def finish(console: Console, result: xr.DataTree, out: Path) -> int:
 
 def write_manifest(fitted: xr.DataTree, out: Path) -> None:
     """Write what the fit rests on, and its checksum, as JSON."""
+    from popk.journal import Journal
     from popk.storage import checksum, write_atomically
 
     attrs = fitted.attrs
@@ -136,5 +137,7 @@ def write_manifest(fitted: xr.DataTree, out: Path) -> None:
     for name in ("method", "units", "versions", "verdict"):
         content[name] = json.loads(attrs[name])
     content["sha256"] = {FIT: checksum(out / FIT)}
+    if (finished := Journal(out).read().last("finished")) is not None:
+        content["journal"] = {"finished": finished.hash}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomically(out / _MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))

@@ -29,6 +29,7 @@ __all__ = [
     "print_models",
     "print_plain",
     "print_prior_check",
+    "print_rows",
     "print_table",
     "print_verdict",
     "print_written",
@@ -62,8 +63,11 @@ def print_plain(console: Console, text: str) -> None:
 
 
 def print_written(console: Console, *paths: Path, more: str = "") -> None:
-    """Say what was written."""
+    """Say what was written, also to the journal of a run whose folder it is in."""
+    from popk.journal import note_written
+
     add_written(*paths)
+    note_written(*paths)
     print_plain(console, f"Written: {' and '.join(map(str, paths))}{more}.")
 
 
@@ -122,7 +126,7 @@ def print_models(console: Console, models: Iterable[PopModel]) -> None:
         names = [header.lower() for header in headers]
         emit("models", [dict(zip(names, row, strict=True)) for row in rows])
         return
-    _print_rows(console, "Models that come with popk", headers, rows)
+    print_rows(console, "Models that come with popk", headers, rows)
 
 
 def print_card(console: Console, model: PopModel) -> None:
@@ -136,7 +140,7 @@ def print_card(console: Console, model: PopModel) -> None:
         return
     for block in blocks(model):
         if block.rows:
-            _print_rows(console, block.title, block.headers, block.rows)
+            print_rows(console, block.title, block.headers, block.rows)
             continue
         console.print(Text(block.title, style="bold"))
         for line in block.lines:
@@ -144,7 +148,7 @@ def print_card(console: Console, model: PopModel) -> None:
         console.print()
 
 
-def _print_rows(
+def print_rows(
     console: Console, title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
     """Print rows of words under headers, or names with their values where there are none."""

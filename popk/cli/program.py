@@ -25,6 +25,7 @@ from popk.cli.robust import robustness
 from popk.cli.served import serve
 from popk.cli.studied import run
 from popk.cli.tried import trial
+from popk.cli.verified import export, repeat, verify
 from popk.errors import PopkError
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ _EPILOGUE = (
     "files written), everything else on standard error.\n\n"
     "Exit codes: 0 done; 2 refused, one message on standard error; 3 done, but the result is not "
     "to be relied upon (a fit did not converge, priors and data do not go together, a model is not "
-    "calibrated, an installation does not reproduce its references); 130 interrupted, 143 "
-    "terminated: what was drawn is kept."
+    "calibrated, an installation does not reproduce its references, a fit repeated does not agree, "
+    "files have no journal to be held against); 130 interrupted, 143 terminated: what was drawn is "
+    "kept."
 )
 _DATA = Group.create_ordered("Data")
 _MODELS = Group.create_ordered("Models and fits")
@@ -70,7 +72,7 @@ _COMMANDS: tuple[tuple[Group, tuple[Callable[..., object], ...]], ...] = (
     (_MODELS, (run, fit, resume, models, import_nonmem)),
     (_CHECKS, (compare, forecast, robustness, sbc, qualify)),
     (_PATIENTS, (individualise, batch, sheet, serve, trial)),
-    (_FILES, (report, demo)),
+    (_FILES, (report, verify, export, repeat, demo)),
 )
 for _group, _members in _COMMANDS:
     for _member in _members:

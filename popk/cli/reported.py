@@ -171,13 +171,17 @@ def _decisions(advice: Sequence[xr.DataTree]) -> dict[str, Any]:
 
 def write_page(page: Page, place: Path, paper: Paper, console: Console) -> None:
     """Write a page and what was asked for beside it; say where."""
+    from popk.journal import note_written
+
     written = [str(page.write(place))]
     add_written(place)
+    note_written(place)
     if paper.files:
         folder = place.with_name(f"{place.stem}_files")
         tables = page.write_tables(folder / "tables")
         figures = page.write_figures(folder / "figures")
         add_written(folder)
+        note_written(folder)
         written.append(f"{folder} ({len(tables)} tables, {len(figures)} figures)")
     print_plain(console, f"Written: {' and '.join(written)}.")
     # Last: without a browser everything else is there.
