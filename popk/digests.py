@@ -15,14 +15,15 @@ __all__ = ["digest_of_bytes", "digest_of_tree", "digest_of_values"]
 _LEFT_OUT = frozenset({"/sample_stats"})
 
 
-def digest_of_tree(tree: xr.DataTree) -> str:
+def digest_of_tree(tree: xr.DataTree, group: str = "/") -> str:
     """SHA-256 over every group, variable and coordinate of a result, without its attributes.
 
     Attributes hold dates and times. The statistics of the sampler are left out for the same reason.
+    With ``group`` it is that of one group, as ``/posterior``.
     """
     digest = hashlib.sha256()
     for node in sorted(tree.subtree, key=lambda one: one.path):
-        if node.path in _LEFT_OUT:
+        if node.path in _LEFT_OUT or group not in ("/", node.path):
             continue
         table = node.to_dataset(inherit=False)
         for name in sorted(map(str, table.variables)):

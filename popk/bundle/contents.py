@@ -106,7 +106,7 @@ def _index(run: Path, fit: xr.DataTree, about: Mapping[str, Any]) -> dict[str, A
         "resumed": json.loads(fit.attrs.get("resumed", "[]")),
         "one_version": all(one["versions"] == versions for one in history),
         "expected": {
-            "draws": digest_of_tree(fit["posterior"]),
+            "draws": digest_of_tree(fit, "/posterior"),
             "values": digest_of_tree(fit),
             FIT: checksum(run / FIT),
             "journal": journal.read().head if journal.exists else None,

@@ -193,7 +193,7 @@ def _compared(bundle: Bundle, out: Path) -> Repetition:
     expected, own = index["expected"], means_of(fit)
     if {one["name"] for one in own} != {one["name"] for one in index["means"]}:
         raise BundleError(f"{bundle.path}: its means are of other parameters than the model's.")
-    identical = digest_of_tree(fit["posterior"]) == expected["draws"]
+    identical = digest_of_tree(fit, "/posterior") == expected["draws"]
     pairs, limit = paired(index["means"], own), limit_for(len(own))
     elsewhere = _elsewhere(index)
     free = [*elsewhere, *_unrepeatable(index)]  # whatever lets draws differ

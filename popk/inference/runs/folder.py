@@ -176,7 +176,7 @@ class OpenRun:
     def finish(self, fit: xr.DataTree) -> None:
         """Write the fit and its verdict."""
         verdict = _verdict(fit)
-        digests = {"draws": digest_of_tree(fit["posterior"]), "values": digest_of_tree(fit)}
+        digests = {"draws": digest_of_tree(fit, "/posterior"), "values": digest_of_tree(fit)}
 
         def announce(digest: str) -> None:
             self._witness.finish(_FIT, digest, {_VERDICT: verdict}, **digests)
