@@ -30,6 +30,20 @@ def fits():
 
 
 @pytest.fixture(scope="session")
+def finished_run(fits, tmp_path_factory) -> Path:
+    """The folder of a small run that was finished: seconds; copy it before anything is changed."""
+    from popk.inference import Marginal, Run, sample
+
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    cohort = [(20.0, 22.0), (14.0, 19.0), (27.0, 25.0), (9.0, 13.0)]
+    records = [one for k, own in enumerate(cohort) for one in fits.history(f"S{k}", own)]
+    method = Marginal(draws=300, chains=2, round_size=100, cores=1)
+    model, data = fits.one_compartment(cv=0.3), fits.dataset(*records)
+    sample(model, data, method, seed=5, run=Run(folder, seconds=0), progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def reference_data() -> Path:
     """The folder of public reference data sets, named by the variable POPK_REFERENCE_DATA."""
     folder = os.environ.get("POPK_REFERENCE_DATA")

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from popk.storage import StorageError, checksum, load, save, write_atomically
+from popk.storage import (
+    StorageError,
+    checksum,
+    load,
+    read_sealed,
+    save,
+    write_atomically,
+    write_sealed,
+)
 
 
 def tree(value=1.0):
@@ -145,3 +153,65 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(StorageError, match="is a folder; a file's name was expected"):
         save(tree(), tmp_path)
+
+
+@pytest.mark.parametrize("place", [0, 40, 63, 64, 66, 71, 72])
+def test_a_damaged_checksum_is_refused(tmp_path, place):
+    path = save(tree(), tmp_path / "fit.nc")
+    sidecar = tmp_path / "fit.nc.sha256"
+    content = bytearray(sidecar.read_bytes())
+    content[place] ^= 16
+    sidecar.write_bytes(content)
+    with pytest.raises(StorageError, match="differs from" if place < 64 else "does not read as"):
+        load(path)
+    sidecar.write_bytes(b"")
+    with pytest.raises(StorageError, match="differs from"):
+        load(path)
+
+
+def test_the_digest_is_told_before_the_file_has_its_name(tmp_path):
+    told = []
+    path = save(
+        tree(), tmp_path / "fit.nc",
+        announce=lambda digest: told.append((digest, (tmp_path / "fit.nc").exists())),
+    )  # fmt: skip
+    assert told == [(checksum(path), False)]
+
+
+def unsealed(path, fields):
+    """The values, or None and what was said instead."""
+    try:
+        return read_sealed(path, "Do this.", fields), ""
+    except StorageError as fault:
+        return None, str(fault)
+
+
+def test_values_under_a_seal_come_back_or_are_refused(tmp_path):
+    path = tmp_path / "part.json"
+    content = {"part": {"number": 3, "none": [1, 2.5, None]}, "words": "ä", "nan": float("nan")}
+    write_sealed(path, content)
+    found = read_sealed(path, "Do this.", content)
+    assert found.pop("nan") != found.get("nan")
+    assert found == {name: value for name, value in content.items() if name != "nan"}
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in (1, 8):
+            changed = bytearray(whole)
+            changed[place] ^= bit
+            path.write_bytes(changed)
+            again, refusal = unsealed(path, content)
+            if again is None:
+                assert "part.json is damaged" in refusal
+                assert refusal.endswith("Do this.")
+            else:  # between the values
+                again.pop("nan")
+                assert again == found
+    for size in range(len(whole) - 2):
+        path.write_bytes(whole[:size])
+        with pytest.raises(StorageError, match="is damaged"):
+            read_sealed(path, "Do this.")
+
+
+def test_what_no_seal_was_written_for_is_taken_as_it_is(tmp_path):
+    (tmp_path / "old.json").write_text('{"part": 1}')
+    assert read_sealed(tmp_path / "old.json", "") == {"part": 1}

@@ -12,7 +12,8 @@ INTRODUCTION = """\
 
 Written from the commands themselves; `popk COMMAND --help` prints the same. `--version` prints
 the version. A command ends with 0 when it did what was asked, with 2 and one message on stderr
-when that cannot be done, with 130 when interrupted and with 143 when terminated.
+when that cannot be done, with 3 when the result is not to be relied upon, with 130 when interrupted
+and with 143 when terminated.
 
 """
 

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
         outside = ".." in name or name.startswith(("/", "\\")) or ":" in name
         why = "which leads out of the folder" if outside else "which is no file of a bundle"
         raise BundleError(f"{path} holds {name!r}, {why}. It is not opened.")
-    if mode and not stat.S_ISREG(mode):
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise BundleError(f"{path} holds {name} as a link or device. It is not opened.")
     if info.flag_bits & 1:
         raise BundleError(f"{path} holds {name} encrypted; popk export encrypts nothing.")
@@ -206,7 +207,10 @@ def _dataset(path: Path, content: bytes) -> Dataset:
         line = sidecar_line(digest_of_bytes(content), place)
         sidecar_of(place).write_text(line, encoding="utf-8")
         try:
-            return Dataset.from_xarray(load(place).to_dataset())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is no table of popk's
+                table = load(place).to_dataset()
+            return Dataset.from_xarray(table)
         except (LookupError, TypeError, AttributeError, ValueError) as fault:
             if isinstance(fault, PopkError) and not isinstance(fault, StorageError):
                 raise

@@ -21,29 +21,30 @@ _PARTS = ("advice", "errors")
 def kind_of(folder: Path) -> str:
     """What the manifest in a folder is of: ``popk study``, ``popk batch``, or empty.
 
-    A damaged manifest is known by its first words, which is all that can be said of it.
+    Where it is damaged or missing, what lies beside it tells.
     """
     path = folder / _MANIFEST
-    if not path.is_file():
-        return ""
-    text = path.read_bytes()
+    text = path.read_bytes() if path.is_file() else b""
     kinds = {"popk study": b'"popk study"', "popk batch": b'"popk batch"'}
-    return next((kind for kind, mark in kinds.items() if mark in text), "")
+    if found := next((kind for kind, mark in kinds.items() if mark in text), ""):
+        return found
+    if (folder / _COPY).is_file():
+        return "popk study"
+    return "popk batch" if all((folder / name).is_dir() for name in (*_PARTS, _DONE)) else ""
 
 
 def verify_study(folder: Path) -> Verification:
     """Hold the files of a study against its manifest, and its runs against their journals."""
-    found, steps, vouched = Findings(), {}, True
+    found, vouched = Findings(), True
+    content = _sealed(folder, _MANIFEST, "popk run of the study file makes it again.", found)
     try:
-        content = read_sealed(folder / _MANIFEST, "popk run of the study file makes it again.")
-        steps = content["steps"]
-        named = [(name, digest) for step in steps.values() for name, digest in _files(step)]
-    except (StorageError, KeyError, TypeError, AttributeError) as fault:
-        words = str(fault) if isinstance(fault, StorageError) else f"{_MANIFEST} is damaged."
+        named = [
+            (name, digest) for step in content["steps"].values() for name, digest in _files(step)
+        ]
+    except (KeyError, TypeError, AttributeError):
+        named = []
+        words = f"{_MANIFEST} is damaged: it names no steps."
         found.add(Checked(_MANIFEST, "damaged", "its own checksum", words))
-        named, content = [], {}
-    else:
-        found.add(Checked(_MANIFEST, "intact", "its own checksum"))
     for name, digest in named:
         found.add(compared(folder, name, digest, _MANIFEST))
     found.extend(_copy_of_study(folder, content))
@@ -56,10 +57,25 @@ def verify_study(folder: Path) -> Verification:
     for name in listed(folder):
         if name not in found.files:
             found.add(Checked(name, "additional"))
-    head = checksum(folder / _MANIFEST)
+    head = checksum(folder / _MANIFEST) if (folder / _MANIFEST).is_file() else None
     return Verification(
         folder, "study", found.ordered(), tuple(found.faults), tuple(found.notes), head, vouched
     )
+
+
+def _sealed(folder: Path, name: str, remedy: str, found: Findings) -> dict[str, Any]:
+    """The values of a JSON file that holds a digest of them, and what is found of it."""
+    against = "its own checksum"
+    try:
+        content = read_sealed(folder / name, remedy)
+    except FileNotFoundError:
+        found.add(Checked(name, "missing", against, f"{name} is missing. {remedy}"))
+    except StorageError as fault:
+        found.add(Checked(name, "damaged", against, str(fault)))
+    else:
+        found.add(Checked(name, "intact", against))
+        return content
+    return {}
 
 
 def _files(step: dict[str, Any]) -> list[tuple[str, str]]:
@@ -84,19 +100,21 @@ def _copy_of_study(folder: Path, content: dict[str, Any]) -> list[Checked]:
 def verify_batch(folder: Path) -> Verification:
     """Hold the parts of a batch against the digests that were taken down with each."""
     found, seals = Findings(), dict[str, str]()
-    paths = [folder / _MANIFEST, *sorted((folder / _DONE).glob("*.json"))]
+    remedy = "The same command makes it again once it is removed."
+    _sealed(folder, _MANIFEST, remedy, found)
+    paths = sorted((folder / _DONE).glob("*.json"))
     for path in paths:
         name = path.relative_to(folder).as_posix()
-        seals[name] = checksum(path)
+        content = _sealed(folder, name, remedy, found)
         try:
-            content = read_sealed(path, "The same command makes it again once it is removed.")
-            found.add(Checked(name, "intact", "its own checksum"))
-            if path != paths[0]:
-                found.extend(_part(folder, content))
-        except (StorageError, KeyError, TypeError, ValueError) as fault:
-            words = str(fault) if isinstance(fault, StorageError) else f"{name} is damaged."
+            found.extend(_part(folder, content))
+        except (KeyError, TypeError, ValueError):
+            words = f"{name} is damaged: it is of no part."
             found.add(Checked(name, "damaged", "its own checksum", words))
-    numbers = sorted(int(path.stem) for path in paths[1:] if path.stem.isdecimal())
+    for path in (folder / _MANIFEST, *paths):
+        if path.is_file():
+            seals[path.relative_to(folder).as_posix()] = checksum(path)
+    numbers = sorted(int(path.stem) for path in paths if path.stem.isdecimal())
     gaps = sorted(set(range(numbers[-1] + 1 if numbers else 0)) - set(numbers))
     if gaps:
         found.notes.append(

@@ -91,8 +91,8 @@ class Verification:
 
     @property
     def limits(self) -> str:
-        """What cannot be found."""
-        if self.head is None or not self.vouched:
+        """What cannot be found where nothing was."""
+        if self.head is None or not self.vouched or not self.intact:
             return ""
         whole = "the whole journal" if self.kind == "run" else "the manifest with all checksums"
         return (
@@ -138,7 +138,7 @@ class Findings:
             return
         else:
             against = "; ".join(dict.fromkeys(filter(None, (before.against, found.against))))
-            worse = before if before.state in BAD else found
+            worse = before if before.state in BAD else found  # the first sentence says it
             self.files[found.file] = replace(worse, against=against)
 
     def extend(self, found: Iterable[Checked]) -> None:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from popk.journal import JOURNAL, Journal, Known, Told
-from popk.storage import StorageError, load, read_text
+from popk.storage import StorageError, checksum, load, read_text
 from popk.verification.files import against_sidecar, compared, listed
 from popk.verification.result import Checked, Findings, Verification
 
@@ -25,8 +25,8 @@ _OWN = frozenset(
 )  # fmt: skip
 _CHUNK = re.compile(r"draws/.+-\d{6}-(?P<digest>[0-9a-f]{16})\.chunk")
 _CUT_SHORT = (
-    "The last line of the journal tells of it: it was changed, or the process ended in that "
-    "moment. Then the command that was interrupted, given again, writes it."
+    "The last line of the journal announces it, and it is as before: it was put back, or the "
+    "process ended in that moment. Then the command that was interrupted, given again, writes it."
 )
 
 
@@ -63,8 +63,13 @@ def verify_run(folder: Path) -> Verification:
 
 def _of_journal(folder: Path, name: str, known: Known, told: Told) -> Checked:
     against = f"{JOURNAL}, line {known.line}"
-    more = _CUT_SHORT if told.is_announced(known) else ""
-    if (folder / f"{name}.damaged").is_file() and not (folder / name).exists():
+    path, more = folder / name, ""
+    if path.is_file():
+        old = told.is_announced(known) and checksum(path) == known.earlier
+        more = _CUT_SHORT if old else ""
+    elif told.is_announced(known) and known.earlier is None:
+        more = _CUT_SHORT
+    elif (folder / f"{name}.damaged").is_file():
         more = f"It was set aside as {name}.damaged; popk resume {folder} makes it again."
     return compared(folder, name, known.digest, against, more)
 

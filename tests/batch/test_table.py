@@ -1,6 +1,7 @@
 """Advice for a table: bad patients, interruptions, the same numbers however it is computed."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from popk.errors import SettingError
 from popk.individual import Trough, individualise, prepare
 from popk.monitoring import individualise as checked
 from popk.storage import StorageError
+from popk.verification import verify
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +229,29 @@ def test_checks_need_the_fits_data(fit, table, options, tmp_path):
 def test_a_file_that_is_not_there(fit, options, tmp_path):
     with pytest.raises(SettingError, match="does not exist"):
         popk.individualise_table(fit, tmp_path / "no.csv", tmp_path / "out", **options)
+
+
+def test_every_part_is_verified_and_a_damaged_one_made_again(fit, table, options, batch, tmp_path):
+    out = shutil.copytree(batch.folder, tmp_path / "out")
+    found = verify(out)
+    assert found.intact
+    assert found.kind == "batch"
+    assert verify(out, expect=found.head).intact
+    for path in sorted(path for path in out.rglob("*.*") if path.is_file()):
+        content = path.read_bytes()
+        for changed in (content[:-2], content[:9] + b"\x01" + content[10:], b""):
+            path.write_bytes(changed)
+            assert not verify(out).intact, path
+        path.write_bytes(content)
+    done = sorted((out / "done").glob("*.json"))[0]
+    content = done.read_bytes()
+    done.write_bytes(content.replace(b'"withheld": 0', b'"withheld": 1'))
+    with pytest.raises(StorageError, match="Remove it: the same command then makes that part"):
+        popk.individualise_table(fit, table, out, chunk=4, **options)
+    done.unlink()
+    assert "Parts are not done" in verify(out).notes[0]
+    advice = popk.individualise_table(fit, table, out, chunk=4, **options).advice()
+    pd.testing.assert_frame_equal(advice, batch.advice())
+    assert verify(out).intact
+    (out / "notes.txt").write_text("mine")
+    assert verify(out).intact

@@ -1,13 +1,16 @@
 """A study carried out: each step once, the same results each time, nothing replaced unasked."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from popk.cli import main
+from popk.storage import StorageError
 from popk.study import StudyError, carry_out, make_ready, read_study
 from popk.study.conduct import Watch
+from popk.verification import verify
 
 MODEL = """
 from popk import IIV, HalfNormal, LogNormal, PopModel, Proportional
@@ -86,6 +89,44 @@ def test_everything_is_in_the_folder_and_in_the_manifest(carried):
     assert manifest["digest"] == found.digest
 
 
+def test_every_file_is_verified_against_manifest_and_journal(carried, tmp_path):
+    out = shutil.copytree(carried[1].out, tmp_path / "out")
+    found = verify(out)
+    assert found.intact
+    assert found.vouched
+    assert found.kind == "study"
+    assert not [one.file for one in found.files if one.state == "additional"]
+    assert verify(out, expect=found.head).intact
+    assert not verify(out, expect="0" * 64).intact
+    for path in sorted(path for path in out.rglob("*") if path.is_file() and path.name != "lock"):
+        content = path.read_bytes()
+        for place in (len(content) // 3, len(content) - 3):
+            changed = bytearray(content)
+            changed[place] ^= 4
+            path.write_bytes(changed)
+            assert not verify(out).intact, path
+        path.unlink()
+        assert not verify(out).intact, path
+        path.write_bytes(content)
+    (out / "notes.txt").write_text("mine")
+    assert verify(out).intact
+
+
+def test_a_damaged_manifest_or_run_is_refused_in_a_sentence(carried, tmp_path):
+    path = folder_with(tmp_path)
+    out = shutil.copytree(carried[1].out, tmp_path / "results")
+    manifest, run = out / "manifest.json", out / "own" / "run.json"
+    for place in (manifest, run):
+        content = place.read_bytes()
+        spots = [content.index(b'"digest": "') + 15] if place == manifest else [30, 200]
+        for changed in (*(content[:k] + b"\xff" + content[k + 1 :] for k in spots), content[:-20]):
+            place.write_bytes(changed)
+            with pytest.raises(StorageError, match=rf"{place.name} is (damaged|not what was)"):
+                again(path)
+        place.write_bytes(content)
+    assert again(path).done == ()
+
+
 def test_what_is_done_is_not_done_again(carried):
     path, before = carried
     found = again(path)
@@ -108,6 +149,7 @@ def test_a_damaged_file_is_made_again_and_another_question_repeats_no_fit(carrie
     found = again(path)
     assert set(found.done) == {"advice by own for 3 mg/L", "report on own"}
     assert "own/advice_5.csv" in found.left
+    assert verify(found.out).intact
     path.write_text(STUDY)
     assert again(path).digest == before.digest
 
@@ -121,6 +163,7 @@ def test_another_fit_is_replaced_only_where_that_is_asked_for(carried):
     found = again(path, overwrite=True)
     assert "fit of own" in found.done
     assert found.steps["fit of own"] != before.steps["fit of own"]
+    assert verify(found.out).intact
     assert not (before.out / "own" / "advice_3.csv").exists()  # made from the fit of before
 
 

@@ -21,6 +21,7 @@ from popk.inference.runs import chunks
 from popk.statistics import IIV, LogNormal
 from popk.storage import StorageError, load
 from popk.structure import MichaelisMenten, OneCompartment
+from popk.verification import verify
 
 METHOD = Marginal(draws=2500, chains=2, round_size=100, cores=1)
 SEED = 5
@@ -180,6 +181,25 @@ def test_a_damaged_chunk_is_refused_but_the_last_one_is_made_again(begun, whole)
     fit = resume(begun, progress=said.append)
     assert any(f"{last.name} is damaged" in report.stage for report in said)
     assert digest(fit) == digest(whole)
+    assert verify(begun).intact
+
+
+def test_a_half_written_line_of_the_journal_stops_nothing(begun, whole):
+    """As if the process had been killed while it wrote that a chunk is there."""
+    journal = begun / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-40])
+    found = verify(begun)
+    assert "The last line of journal.jsonl is not whole" in found.damages[0]
+    assert digest(resume(begun, progress=False)) == digest(whole)
+    found = verify(begun)
+    assert found.intact
+    assert "is half-written, as when a process is killed" in found.notes[0]
+
+
+def test_draws_of_a_run_that_is_not_there_are_not_taken_for_another(begun, model, data):
+    (begun / "run.json").unlink()
+    with pytest.raises(StorageError, match=r"holds draws .* run\.json is missing"):
+        sample(model, data, METHOD, seed=SEED, run=begun, progress=False)
 
 
 def test_a_damaged_fit_is_made_again_from_the_draws(model, data, whole, tmp_path):
@@ -284,6 +304,7 @@ def test_a_process_that_is_killed_loses_nothing(place, model, data, number, code
     assert json.loads(fit.attrs["resumed"])[0]["kept"] > 0
     alone = Marginal(draws=2000, chains=2, round_size=100, cores=2)
     assert digest(fit) == digest(sample(model, data, alone, seed=SEED, progress=False))
+    assert verify(folder).intact
 
 
 def test_the_command_resumes_and_says_so(begun, capsys, whole):
