@@ -26,8 +26,8 @@ def means_of(fit: xr.DataTree) -> list[dict[str, Any]]:
     for name, draws in fit["posterior"].to_dataset().data_vars.items():
         if set(draws.dims) != {"chain", "draw"}:
             continue
-        error = float(mcse(draws)) if draws.sizes["draw"] >= _FEW else math.nan
         varies = bool(np.ptp(draws.values) > 0)
+        error = float(mcse(draws)) if varies and draws.sizes["draw"] >= _FEW else math.nan
         found.append(
             {
                 "name": str(name),

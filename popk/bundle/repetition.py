@@ -14,7 +14,7 @@ from popk.bundle.opening import Bundle, BundleError, open_bundle
 from popk.digests import digest_of_tree
 from popk.inference import sample
 from popk.inference.progress import Listener
-from popk.inference.runs import environment, versions
+from popk.inference.runs import environment, state_of, versions
 from popk.journal import note_written
 from popk.reporting.table import Cell, Table, number
 from popk.storage import StorageError, load, write_atomically
@@ -27,7 +27,7 @@ __all__ = ["Repetition", "repeat_bundle", "repeat_run"]
 _FIT, _RESULT = "fit.nc", "repeat.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Repetition:
     """What came of a repetition.
 
@@ -120,6 +120,9 @@ class Repetition:
     def __str__(self) -> str:
         return "\n".join([self.words, *self.notes])
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 def repeat_run(
     bundle: str | os.PathLike[str],
@@ -139,7 +142,7 @@ def repeat_run(
     bundle
         The file. It is untrusted: checked in full, no code of it is run.
     out
-        A new folder for the run.
+        A new folder for the run, or that of a repetition that was interrupted.
     expect
         The bundle's SHA-256 as its maker says, or its first 16 digits or more.
     progress
@@ -165,12 +168,19 @@ def repeat_bundle(
 ) -> Repetition:
     """Sample an open bundle anew; see `repeat_run`."""
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    used = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if used and state_of(out) != "unfinished":  # one that was interrupted goes on
         raise StorageError(f"{out} is there already; name a new folder for the repetition.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    sample(
-        bundle.model, bundle.dataset, bundle.method, seed=bundle.seed, progress=progress, run=out
-    )
+    try:
+        sample(
+            bundle.model, bundle.dataset, bundle.method, seed=bundle.seed, progress=progress,
+            run=out,
+        )  # fmt: skip
+    except (KeyboardInterrupt, SystemExit) as end:
+        # The run's own note names a command that would compare nothing.
+        end.__notes__ = [f"What was drawn is in {out}; the same command goes on from there."]
+        raise
     found = _compared(bundle, out)
     content = {
         "kind": "popk repetition",
@@ -196,7 +206,8 @@ def _compared(bundle: Bundle, out: Path) -> Repetition:
     identical = digest_of_tree(fit, "/posterior") == expected["draws"]
     pairs, limit = paired(index["means"], own), limit_for(len(own))
     elsewhere = _elsewhere(index)
-    free = [*elsewhere, *_unrepeatable(index)]  # whatever lets draws differ
+    resumed = bool(index["resumed"]) or fit.attrs["resumed"] != "[]"
+    free = [*elsewhere, *_unrepeatable(index, resumed=resumed)]  # whatever lets draws differ
     near = all(abs(one.difference) <= limit for one in pairs)
     notes = list(free)
     if identical and digest_of_tree(fit) != expected["values"]:
@@ -236,11 +247,11 @@ def _elsewhere(index: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _unrepeatable(index: Mapping[str, Any]) -> list[str]:
+def _unrepeatable(index: Mapping[str, Any], *, resumed: bool) -> list[str]:
     """What keeps even the same machine from drawing the same, in sentences."""
     found = []
-    if index["resumed"] and index["method"].get("name") == "NUTS":
-        found.append("The run was interrupted and went on; by NUTS the draws are others then.")
+    if resumed and index["method"].get("name") == "NUTS":
+        found.append("A run was interrupted and went on; by NUTS the draws are others then.")
     if not index["one_version"]:
         found.append("The run was continued with other versions than it was begun with.")
     return found

@@ -121,7 +121,7 @@ def repeat(
     bundle
         File that `popk export` wrote
     out
-        A new folder for the run
+        A new folder for the run, or that of a repetition that was interrupted
     """
     from popk.bundle import open_bundle, repeat_bundle
     from popk.inference import terminal_progress

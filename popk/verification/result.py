@@ -32,7 +32,7 @@ class Checked:
     words: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
     """What `popk.verify` found.
 
@@ -119,6 +119,9 @@ class Verification:
 
     def __str__(self) -> str:
         return "\n".join(filter(None, [self.words, *self.damages, *self.notes, self.limits]))
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 @dataclass

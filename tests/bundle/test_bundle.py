@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 import popk
-from popk.bundle import contents_of, open_bundle, write_bundle
+from popk.bundle import contents_of, open_bundle, repeat_bundle, write_bundle
 from popk.bundle.means import limit_for, means_of, paired
 from popk.bundle.repetition import _compared
 from popk.cli import main
+from popk.inference import MAP, sample
 from popk.storage import StorageError, checksum, load
 from popk.verification import verify
 
@@ -111,7 +112,7 @@ def test_here_other_draws_do_not_agree_however_near(bundle, repeated):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"resumed": [{"draws": 3}], "method": {"name": "NUTS"}}, "was interrupted and went on"),
+        ({"resumed": [{"draws": 3}], "method": {"name": "NUTS"}}, "interrupted and went on; by NUTS"),
         ({"one_version": False}, "continued with other versions"),
         ({"environment": {"python": "CPython 1", "system": "", "machine": "", "processor": ""}},
          "Another Python: CPython 1 there"),
@@ -170,6 +171,37 @@ def test_the_command_says_whether_they_agree(bundle, tmp_path, capsys, monkeypat
     assert "is another bundle than expected" in capsys.readouterr().err
     assert main([*words, "0"]) == 2
     assert "The expected SHA-256 is '0'" in capsys.readouterr().err
+
+
+def test_a_repetition_that_is_interrupted_goes_on(bundle, tmp_path):
+    opened = open_bundle(bundle)
+
+    def stop(report):
+        if report.stage == "sampling" and report.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as end:
+        repeat_bundle(opened, tmp_path / "run", progress=stop)
+    assert "the same command goes on from there" in end.value.__notes__[0]
+    assert repeat_bundle(opened, tmp_path / "run", progress=False).identical
+    with pytest.raises(StorageError, match="is there already"):
+        repeat_bundle(opened, tmp_path / "run", progress=False)
+
+
+def test_a_run_without_journal_and_a_point_are_exported_and_repeated(fits, tmp_path):
+    run = tmp_path / "run"
+    data = fits.dataset(*fits.history("A"), *fits.history("B", (25.0, 27.0)))
+    sample(fits.one_compartment(cv=0.3), data, MAP(), seed=1, run=run, progress=False)
+    (run / "journal.jsonl").unlink()
+    described = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    del described["journal"]
+    (run / "run.json").write_text(json.dumps(described), encoding="utf-8")
+    popk.export_run(run, tmp_path / "b.zip")
+    opened = open_bundle(tmp_path / "b.zip")
+    assert opened.index["expected"]["journal"] is None
+    found = repeat_bundle(opened, tmp_path / "again", progress=False)
+    assert found.identical
+    assert all(one.difference == 0 for one in found.means)
 
 
 def test_the_command_ends_with_3_where_they_do_not(bundle, repeated, capsys, monkeypatch, tmp_path):
