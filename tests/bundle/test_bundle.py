@@ -112,7 +112,7 @@ def test_here_other_draws_do_not_agree_however_near(bundle, repeated):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"resumed": [{"draws": 3}], "method": {"name": "NUTS"}}, "interrupted and went on; by NUTS"),
+        ({"resumed": [{"draws": 3}], "method": {"name": "NUTS"}}, "interrupted and went on;"),
         ({"one_version": False}, "continued with other versions"),
         ({"environment": {"python": "CPython 1", "system": "", "machine": "", "processor": ""}},
          "Another Python: CPython 1 there"),

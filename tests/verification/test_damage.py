@@ -70,8 +70,6 @@ def check(whole, tmp_path, damage):
         if name.name in (file, sidecar_of(run / file).name):
             with pytest.raises(StorageError):
                 load(run / file)
-        else:
-            load(run / file)
     again, refusal = resumed(run)
     if again is None:
         assert name.name in refusal or JOURNAL in refusal, damage
@@ -83,17 +81,18 @@ def check(whole, tmp_path, damage):
     shutil.rmtree(run)
 
 
-@pytest.mark.parametrize("kind", ["cut", "flipped"])
-def test_a_damage_of_each_file_is_found(whole, tmp_path, kind):
-    for damage in damages(whole[0], 15, kind):
-        check(whole, tmp_path, damage)
+def test_a_damage_of_each_file_is_found(whole, tmp_path):
+    """Every other file is cut short, the others have a bit flipped."""
+    kinds = [damages(whole[0], 15, kind) for kind in ("cut", "flipped")]
+    for number, both in enumerate(zip(*kinds, strict=True)):
+        check(whole, tmp_path, both[number % 2])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cut", "flipped"])
 def test_fifty_damages_are_found(whole, tmp_path, kind):
     found = 0
-    for damage in list(damages(whole[0], 65, kind))[15:]:  # the first are in the fast suite
+    for damage in damages(whole[0], 50, kind):
         check(whole, tmp_path, damage)
         found += 1
     assert found == 50
