@@ -21,7 +21,7 @@ _IF_USED = (
     "iiv_correlations", "iiv_shapes", "iiv_shared", "iov", "iov_correlations", "scales",
     "latent", "levels", "subpopulations", "card",
 )  # fmt: skip
-_DEEP = "the text is no JSON of a model: it holds parts in parts, deeper than any."
+_DEEP = "the text is no JSON of a model: parts in parts, deeper than any model."
 
 
 def read_model(text: str) -> tuple[Any, dict[str, Any]]:

@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from popk.dataset import Dataset, read_dataset
 from popk.diagnostics import verdict_of
+from popk.digests import digest_of_tree
 from popk.individual import find_modes, patients_of, propose
 from popk.inference import Marginal, sample
 from popk.model import PopModel
@@ -28,7 +29,6 @@ from popk.statistics import (
     Proportional,
 )
 from popk.structure import FirstOrder, OneCompartment
-from popk.study.digests import digest_of_tree
 
 __all__ = ["CHECKS", "theophylline"]
 

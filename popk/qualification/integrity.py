@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from popk.dataset import DataError, read_dataset
+from popk.digests import digest_of_tree
 from popk.errors import PopkError
 from popk.individual import Trough
 from popk.individual import individualise as advise_without_checks
 from popk.qualification.check import Check, Measure
 from popk.qualification.known import UNITS, known_fit, one_compartment, records_of
 from popk.storage import StorageError, load, save
-from popk.study.digests import digest_of_tree
 
 __all__ = ["CHECKS"]
 
