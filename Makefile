@@ -32,7 +32,7 @@ docs: $(READY) ## build the documentation, every block run, in docs/_build/html
 	$(PYTHON) docs/_extensions/check_site.py docs/_build/html
 
 test: $(READY) ## run the tests, except the slow statistical ones
-	$(PYTHON) -m pytest -m "not slow and not notebook" -n 2
+	$(PYTHON) -m pytest -m "not slow" -n 2
 
 notebooks: $(READY) ## execute all notebooks and rewrite their outputs
 	$(PYTHON) notebooks/execute.py

@@ -39,6 +39,7 @@ def data(fits):
     return read_dataset(frame, units=UNITS)
 
 
+@pytest.mark.slow
 def test_the_posterior_is_the_same_in_every_form(data):
     settings = {"draws": 300, "tune": 200, "chains": 2, "cores": 2, "pilot": 60}
     forms = {"CL": "centred", "V": "non-centred"}

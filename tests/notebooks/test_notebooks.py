@@ -1,7 +1,6 @@
 """The notebooks: executed with their assertions, and kept as a reader should find them.
 
-Those in QUICK are executed with the other tests; all of them by `make notebooks`, which also
-rewrites their outputs.
+`make notebooks` executes them too, and rewrites their outputs.
 """
 
 import re
@@ -14,16 +13,6 @@ nbformat = pytest.importorskip("nbformat")
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
-# Seconds on two cores. The others take a minute and a half or more.
-QUICK = {
-    "01_first_fit.ipynb": 34,
-    "03_comparing_models.ipynb": 66,
-    "04_reading_the_checks.ipynb": 36,
-    "05_individualising.ipynb": 61,
-    "06_virtual_trial.ipynb": 31,
-    "07_your_own_data.ipynb": 9,
-    "09_from_nonmem.ipynb": 31,
-}
 LARGEST = 400_000  # bytes
 # Paths of a machine, and what a warning or a bare object looks like. In pieces, as in
 # tests/contracts/test_repository.py, so that this file does not hold what it looks for.
@@ -65,7 +54,6 @@ def texts(book):
 def test_there_are_nine_and_the_readme_links_them():
     readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     assert len(NAMES) == 9
-    assert set(QUICK) <= set(NAMES)
     assert all(f"(notebooks/{name})" in readme for name in NAMES)
 
 
@@ -133,9 +121,7 @@ def outputs(book):
     ]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.notebook) for n in NAMES]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_runs_and_shows_what_was_committed(name, execute):
     """Its assertions are the test of what it concludes."""
     fresh = execute.executed(FOLDER / name)

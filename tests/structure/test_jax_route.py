@@ -28,8 +28,8 @@ STRUCTURES = (
     OneCompartment(),
     TwoCompartment(),
     OneCompartment(absorption=FirstOrder()),
-    TwoCompartment(absorption=FirstOrder()),
-    # XLA takes a minute or two to compile its derivatives.
+    # XLA takes up to two minutes to compile their derivatives.
+    pytest.param(TwoCompartment(absorption=FirstOrder()), marks=pytest.mark.slow),
     pytest.param(ThreeCompartment(absorption=FirstOrder()), marks=pytest.mark.slow),
     DirectEffect(TwoCompartment(), SigmoidEmax(baseline=True)),
 )
