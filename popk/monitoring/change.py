@@ -108,7 +108,7 @@ def changed(case: Case, base: Weighed) -> Changed | None:
     if size > _GLANCE:
         some = np.linspace(0, size - 1, _GLANCE).round().astype(np.int64)
         found = _weighed(case, base, some)
-        if found is None or not found.probability >= _LOOKED_INTO:
+        if found is None or found.probability < _LOOKED_INTO:  # not where nothing explains the data
             return found
     return _weighed(case, base, np.arange(size))
 
