@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         verdict_of,
         vpc,
     )
+    from popk.elimination import half_life
     from popk.errors import PopkError
     from popk.graph import build
     from popk.individual import Trough, map_estimates
@@ -194,6 +195,7 @@ _HOMES = {
         "next_trough", "pml_rate", "preference_curve", "slipped_visit", "target_attainment",
         "time_until", "transition_plan",
     ),
+    "popk.elimination": ("half_life",),
     "popk.errors": ("PopkError",),
     "popk.diagnostics": (
         "PriorCheck", "Verdict", "check_priors", "contraction", "criticise", "diagnose",
@@ -415,6 +417,7 @@ __all__ = [
     "from_interval",
     "from_nonmem",
     "from_omega",
+    "half_life",
     "individualise",
     "individualise_table",
     "influence",

@@ -82,8 +82,8 @@ VERBS = (
     Topic(
         "individualise", "Individualise and decide",
         "One patient: the posterior without a refit, intervals, doses, visits, samples.",
-        ("popk.individual", "popk.monitoring", "popk.decision"),
-        packages=("popk.individual", "popk.monitoring", "popk.decision"),
+        ("popk.individual", "popk.monitoring", "popk.decision", "popk.elimination"),
+        packages=("popk.individual", "popk.monitoring", "popk.decision", "popk.elimination"),
     ),
     Topic("batch", "Tables of any size, and trials",
           "Many patients at once; policies tried on virtual patients.",

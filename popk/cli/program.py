@@ -17,6 +17,7 @@ from popk.cli.conversion import import_nonmem
 from popk.cli.decided import decide
 from popk.cli.fitted import resume
 from popk.cli.foreseen import forecast
+from popk.cli.halved import half_life
 from popk.cli.outcome import as_json, is_json
 from popk.cli.output import open_console
 from popk.cli.qualified import qualify
@@ -71,7 +72,7 @@ _COMMANDS: tuple[tuple[Group, tuple[Callable[..., object], ...]], ...] = (
     (_DATA, (check, check_priors)),
     (_MODELS, (run, fit, resume, models, import_nonmem)),
     (_CHECKS, (compare, forecast, robustness, sbc, qualify)),
-    (_PATIENTS, (individualise, batch, sheet, serve, trial)),
+    (_PATIENTS, (individualise, half_life, batch, sheet, serve, trial)),
     (_FILES, (report, verify, export, repeat, demo)),
 )
 for _group, _members in _COMMANDS:

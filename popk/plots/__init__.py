@@ -11,6 +11,7 @@ from popk.plots.criticism import plot_criticism
 from popk.plots.explore import explore_dataset, explore_patient
 from popk.plots.forecasts import plot_forecasts
 from popk.plots.goodness_of_fit import plot_goodness_of_fit, plot_observations
+from popk.plots.half_life import plot_half_life
 from popk.plots.individual_fits import plot_individual_fits
 from popk.plots.influence import plot_influence
 from popk.plots.intervals import plot_intervals
@@ -51,6 +52,7 @@ __all__ = [
     "plot_elpd_differences",
     "plot_forecasts",
     "plot_goodness_of_fit",
+    "plot_half_life",
     "plot_individual_fits",
     "plot_influence",
     "plot_interval_sensitivity",

@@ -31,6 +31,12 @@ _HEADERS = {
     "trough_low": "Trough, 5 %",
     "trough_median": "median",
     "trough_high": "95 %",
+    "left_low": "Left, 5 %",
+    "left_median": "median ",
+    "left_high": "95 % ",
+    "half_life_low": "Half-life, 5 %",
+    "half_life_median": "median  ",
+    "half_life_high": "95 %  ",
     "under": "Expected under target",
     "stops": "P(sent back)",
     "gone_back": "P(sent back before)",
@@ -49,6 +55,7 @@ _TITLES = {
     "transition plan": "Plan",
     "slipped visit": "When the visit slips",
     "next trough": "The next sample",
+    "half-life": "What is left, and the half-life then",
 }
 
 

@@ -40,6 +40,7 @@ ORDER = (
     "individual",
     "monitoring",
     "decision",
+    "elimination",
     "trials",
     "inference",
     "batch",
