@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _SEAL = "checksum"  # of all other fields of a JSON file
+_IN_MEMORY = 1 << 29  # bytes of a result, up to which its file is put together in memory
 
 
 class StorageError(PopkError):
@@ -52,6 +53,8 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
     ------
     StorageError
         When the folder does not exist or `path` is a folder.
+    OSError
+        When it cannot be written; its ``filename`` is `path`.
     """
     path = check_place(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -60,6 +63,9 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as fault:
+        fault.filename = os.fspath(path)  # else the temporary name, or none
+        raise
     finally:
         partial.unlink(missing_ok=True)
     return path
@@ -115,13 +121,28 @@ def save(
     """
 
     def write(partial: Path) -> None:
-        tree.to_netcdf(partial, engine="h5netcdf")
+        _write_netcdf(tree, partial)
         digest = checksum(partial)
         announce(digest)
         line = sidecar_line(digest, path)
         write_atomically(sidecar_of(path), lambda file: file.write_text(line, encoding="utf-8"))
 
     return write_atomically(path, write)
+
+
+def _write_netcdf(tree: xr.DataTree, partial: Path) -> None:
+    """Write a tree so that a disk that is full is an OSError.
+
+    HDF5 keeps what it could not write and tries again when the process ends, which then can crash:
+    it does not see the disk, or only when there is room.
+    """
+    if tree.nbytes <= _IN_MEMORY:
+        partial.write_bytes(tree.to_netcdf(engine="h5netcdf"))
+        return
+    if hasattr(os, "posix_fallocate"):
+        with partial.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, tree.nbytes)
+    tree.to_netcdf(partial, engine="h5netcdf")
 
 
 def load(path: str | os.PathLike[str]) -> xr.DataTree:

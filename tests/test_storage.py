@@ -1,4 +1,6 @@
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -215,3 +217,36 @@ def test_values_under_a_seal_come_back_or_are_refused(tmp_path):
 def test_what_no_seal_was_written_for_is_taken_as_it_is(tmp_path):
     (tmp_path / "old.json").write_text('{"part": 1}')
     assert read_sealed(tmp_path / "old.json", "") == {"part": 1}
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import numpy as np, xarray as xr
+import popk.storage as storage
+if sys.argv[2] == "in place":
+    storage._IN_MEMORY = 0
+path = Path(sys.argv[1])
+small, large = (
+    xr.DataTree.from_dict({"p": xr.Dataset({"x": ("a", np.arange(n) * 1.5)})}) for n in (9, 90_000)
+)
+storage.save(small, path)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+try:
+    storage.save(large, path)
+except OSError as fault:
+    print(fault.errno, fault.filename)
+assert storage.load(path).identical(small)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of this kind there")
+@pytest.mark.parametrize("way", ["in memory", "in place"])
+def test_a_file_that_may_not_grow_is_an_error_and_no_crash(tmp_path, way):
+    """In a process of its own, which ends by itself: HDF5 crashed when it tried again then."""
+    path = tmp_path / "fit.nc"
+    words = [sys.executable, "-c", LIMITED, str(path), way]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"27 {path}\n"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["fit.nc", "fit.nc.sha256"]

@@ -80,12 +80,12 @@ class Folder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise StorageError(f"{self.path} is a file; the results need a folder of their own.")
-        new = not (self.path / MANIFEST).exists()
-        if new and self.path.exists() and any(p.name != _LOCK for p in self.path.iterdir()):
-            raise StorageError(f"{self.path} holds other files. Give the results a new folder.")
+        self._refuse_foreign()
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path / _LOCK):
-            if new:
+            # Now that nobody else works here: another process may have begun in the meantime.
+            if not (self.path / MANIFEST).exists():
+                self._refuse_foreign()
                 for name in (ADVICE, ERRORS, _DONE):
                     (self.path / name).mkdir(exist_ok=True)
                 content = {"kind": "popk batch", "format": _FORMAT, "setting": setting, **described}
@@ -171,6 +171,16 @@ class Folder:
 
     def _done(self, number: int) -> Path:
         return self.path / _DONE / f"{number:06d}.json"
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a folder that holds what no batch has written before its manifest."""
+        if (self.path / MANIFEST).exists() or not self.path.exists():
+            return
+        for one in self.path.iterdir():
+            begun = one.name in (ADVICE, ERRORS, _DONE) and one.is_dir() and not any(one.iterdir())
+            partial = one.name.startswith(f".{MANIFEST}.") and one.name.endswith(".partial")
+            if not (begun or partial or one.name == _LOCK):
+                raise StorageError(f"{self.path} holds other files. Give the results a new folder.")
 
     def _refuse_other(self, setting: Mapping[str, Any]) -> None:
         content = read_sealed(self.path / MANIFEST, _ANOTHER)

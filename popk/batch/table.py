@@ -27,6 +27,7 @@ from popk.individual.advice import STATEMENT
 from popk.individual.decision import candidate_weeks
 from popk.individual.prepared import check_count
 from popk.inference.runs import versions
+from popk.inference.runs.interruption import terminable
 from popk.population import check_seed
 from popk.units import Units
 
@@ -208,7 +209,7 @@ def individualise_table(  # noqa: PLR0913
     folder = _folder(Path(out), form, question, prepared)
     setting = _setting(question, prepared, int(chunk), form)
     described = {"columns": _explained(folder), "about": folder.about, "versions": versions()}
-    with folder.opened(setting, described):
+    with folder.opened(setting, described), terminable():
         work = _Work(prepared, question, table, int(chunk), folder, progress)
         parts = work.done(overview, cores, scheduler)
         found = _summary(folder, overview, *parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 _TERMINATED = 143  # 128 + SIGTERM
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def _version() -> str:
@@ -122,7 +125,7 @@ def _run(words: list[str]) -> tuple[int, str | None]:
         if end.code != _TERMINATED:
             raise
         return _TERMINATED, _print_end(errors, "Terminated", end)
-    except (PopkError, OSError) as fault:
+    except (PopkError, OSError, MemoryError) as fault:
         sentence = _sentence(fault)
         if sentence is None:
             raise
@@ -147,7 +150,21 @@ def _sentence(fault: Exception) -> str | None:
     """What to tell the user; None for a fault of popk itself."""
     if isinstance(fault, PopkError):
         return str(fault)
+    if isinstance(fault, MemoryError):
+        return (
+            "There is not enough memory for what was asked. Ask for less at a time (fewer patients "
+            "or draws, less that runs side by side), or use a machine with more. Files that were "
+            "there are as they were."
+        )
+    if isinstance(fault, OSError) and fault.errno in _FULL:
+        where = "" if fault.filename is None else f" that holds {fault.filename}"
+        return (
+            f"The disk{where} is full. Make room on it, then give the same command again. Nothing "
+            "half-written was left."
+        )
     if isinstance(fault, OSError) and fault.strerror:
         where = f"{fault.filename}: " if fault.filename is not None else ""
-        return f"{where}{fault.strerror}."
+        # What libraries put there can hold their own account of it.
+        reason = fault.strerror if fault.errno is None else os.strerror(fault.errno)
+        return f"{where}{reason}."
     return None

@@ -13,6 +13,7 @@ from popk.diagnostics import Verdict, check_priors, diagnose, verdict_of
 from popk.inference import Report, discard_run, sample
 from popk.inference.method import as_values
 from popk.inference.runs import about_run, environment, state_of, versions
+from popk.inference.runs.interruption import terminable
 from popk.inference.runs.lock import locked
 from popk.journal import note_written
 from popk.storage import write_atomically
@@ -102,7 +103,7 @@ def carry_out(ready: Ready, *, overwrite: bool = False, watch: Watch | None = No
     watch = Watch() if watch is None else watch
     study = ready.study
     study.out.mkdir(parents=True, exist_ok=True)
-    with locked(study.out / _LOCK), _kept_for_later(study):
+    with locked(study.out / _LOCK), _kept_for_later(study), terminable():
         record = Record.of(study.out)
         _refuse_other_fits(ready, record, overwrite=overwrite)
         record.about = _about(ready)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import popk
+from popk.batch import folder as folders
 from popk.batch import table as tables
 from popk.dataset import read_dataset
 from popk.errors import SettingError
@@ -116,6 +118,53 @@ def test_it_goes_on_where_it_was(fit, table, options, batch, tmp_path):
     pd.testing.assert_frame_equal(found.advice(), batch.advice(), check_exact=True)
     again = popk.individualise_table(fit, table, out, chunk=2, **options)
     assert again.found == again.advised == 9
+
+
+def test_a_batch_that_was_killed_as_it_began_goes_on(fit, table, options, batch, tmp_path):
+    out = tmp_path / "out"
+    for name in ("advice", "errors"):
+        (out / name).mkdir(parents=True)
+    (out / ".manifest.json.123.partial").write_text('{"kind"')
+    found = popk.individualise_table(fit, table, out, chunk=4, **options)
+    pd.testing.assert_frame_equal(found.advice(), batch.advice(), check_exact=True)
+
+
+def test_a_batch_begun_by_another_process_meanwhile_is_not_begun_again(
+    fit, table, options, tmp_path, monkeypatch
+):
+    """The other one comes between the first look at the folder and the lock."""
+    real, out = folders.locked, tmp_path / "out"
+
+    def late(path):
+        monkeypatch.setattr(folders, "locked", real)
+        popk.individualise_table(fit, table, out, chunk=4, seed=2, **options)
+        return real(path)
+
+    monkeypatch.setattr(folders, "locked", late)
+    with pytest.raises(StorageError, match=r"differs in the seed\."):
+        popk.individualise_table(fit, table, out, chunk=4, **options)
+
+
+def test_sigterm_ends_it_in_order_and_it_goes_on(fit, table, options, batch, tmp_path):
+    out = tmp_path / "out"
+
+    def terminated(done, total):
+        if done >= 4:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as end:
+        popk.individualise_table(fit, table, out, chunk=2, progress=terminated, **options)
+    assert end.value.code == 143
+    found = popk.individualise_table(fit, table, out, chunk=2, **options)
+    assert found.found == 4
+    pd.testing.assert_frame_equal(found.advice(), batch.advice(), check_exact=True)
+
+
+def test_a_second_process_in_the_folder_is_refused(fit, table, options, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with folders.locked(out / "lock"), pytest.raises(StorageError, match="is in use by process"):
+        popk.individualise_table(fit, table, out, **options)
 
 
 def test_another_question_or_table_is_refused(fit, records, options, batch, tmp_path):

@@ -1,5 +1,6 @@
 """The program as a whole: help, examples, exit codes, completions, --json."""
 
+import errno
 import json
 import re
 import shlex
@@ -128,3 +129,23 @@ def test_what_is_not_to_be_relied_upon_has_an_exit_code_of_its_own(table, capsys
     frame.to_csv(table, index=False)
     found, _ = document(capsys, "check-priors", "natalizumab", table, code=UNSURE)
     assert found["plausible"] is False
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (MemoryError("array"), "There is not enough memory for what was asked."),
+        (OSError(errno.ENOSPC, "Detail: x", "a.csv"), "The disk that holds a.csv is full."),
+        (OSError(errno.EFBIG, "Can't write data (x)", "a.nc"), "a.nc: File too large."),
+        (OSError(errno.EROFS, "Unable to create", "a.nc"), "a.nc: Read-only file system."),
+    ],
+)
+def test_what_the_machine_refuses_is_one_sentence(monkeypatch, table, capsys, fault, said):
+    def fails(*given, **more):
+        raise fault
+
+    monkeypatch.setattr("popk.cli.commands.read", fails)
+    assert main(["check", str(table), "--units", UNITS]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(said)
+    assert len(shown.err.splitlines()) == 1

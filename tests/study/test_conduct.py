@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from popk.cli import main
+from popk.inference.runs.lock import locked
 from popk.storage import StorageError
 from popk.study import StudyError, carry_out, make_ready, read_study
 from popk.study.conduct import Watch
@@ -176,6 +178,21 @@ def test_an_interrupted_study_says_how_to_go_on(tmp_path):
     with pytest.raises(KeyboardInterrupt) as caught:
         again(path, watch=Watch(say=stop))
     assert f"popk run {path} goes on from there." in caught.value.__notes__[0]
+
+
+def test_sigterm_ends_a_study_in_order_and_another_process_is_refused(tmp_path, capsys):
+    path = folder_with(tmp_path)
+
+    def stop(text):
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as caught:
+        again(path, watch=Watch(say=stop))
+    assert caught.value.code == 143
+    assert f"popk run {path} goes on from there." in caught.value.__notes__[0]
+    with locked(tmp_path / "results" / "lock"):
+        assert main(["run", str(path)]) == 2
+    assert "is in use by process" in capsys.readouterr().err
 
 
 def test_the_command_checks_without_fitting(tmp_path, capsys):
