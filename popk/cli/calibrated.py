@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from os import cpu_count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -173,7 +174,7 @@ def _show(console: Console, found: xr.DataTree, out: Path) -> None:
     """Print the verdict, the tables and what to know; write them and the figure."""
     from popk.calibration import calibration_frame, rank_frame, reliability_frame
     from popk.reporting import calibration_table, reliability_table
-    from popk.storage import save
+    from popk.storage import save, write_atomically
 
     style = "bold green" if found.attrs["calibrated"] else "bold red"
     emit("calibrated", bool(found.attrs["calibrated"]))
@@ -189,8 +190,7 @@ def _show(console: Console, found: xr.DataTree, out: Path) -> None:
         frames["reliability.csv"] = reliability_frame(found)
     save(found, out / _TREE)
     for name, frame in frames.items():
-        text = frame.to_csv(index=False, lineterminator="\n")
-        (out / name).write_text(text, encoding="utf-8")
+        write_atomically(out / name, partial(frame.to_csv, index=False, lineterminator="\n"))
     written = [_TREE, *frames, *_draw(found, out)]
     add_written(*(out / name for name in written))
     print_plain(console, f"Written to {out}: {', '.join(written)}.")
@@ -201,8 +201,10 @@ def _draw(found: xr.DataTree, out: Path) -> list[str]:
     if not found["summary"].sizes["quantity"]:
         return []
     from popk.plots import plot_calibration
+    from popk.storage import write_atomically
 
     figure = plot_calibration(found)
-    figure.savefig(out / "ecdf.svg", metadata={"Date": None})
-    figure.savefig(out / "ecdf.png", dpi=150)
+    drawn = partial(figure.savefig, format="svg", metadata={"Date": None})
+    write_atomically(out / "ecdf.svg", drawn)
+    write_atomically(out / "ecdf.png", partial(figure.savefig, format="png", dpi=150))
     return ["ecdf.svg", "ecdf.png"]

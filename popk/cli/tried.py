@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -219,15 +220,18 @@ def _bands(text: str) -> Policy:
 def _write(found: xr.DataTree, out: Path) -> list[str]:
     """Write the result, its tables and the figure; gives the files' names."""
     from popk.plots import plot_trial
-    from popk.storage import save
+    from popk.storage import save, write_atomically
     from popk.trials import trial_frame
 
     out.mkdir(parents=True, exist_ok=True)
     save(found, out / "trial.nc")
-    trial_frame(found).to_csv(out / "summary.csv", index=False, lineterminator="\n")
+    summary = partial(trial_frame(found).to_csv, index=False, lineterminator="\n")
+    write_atomically(out / "summary.csv", summary)
     patients = found["patients"].to_dataset().to_dataframe().reset_index()
-    patients.to_csv(out / "patients.csv", index=False, lineterminator="\n")
+    rows = partial(patients.to_csv, index=False, lineterminator="\n")
+    write_atomically(out / "patients.csv", rows)
     figure = plot_trial(found)
-    figure.savefig(out / "trial.svg", metadata={"Date": None})
-    figure.savefig(out / "trial.png", dpi=150)
+    drawn = partial(figure.savefig, format="svg", metadata={"Date": None})
+    write_atomically(out / "trial.svg", drawn)
+    write_atomically(out / "trial.png", partial(figure.savefig, format="png", dpi=150))
     return ["trial.nc", "summary.csv", "patients.csv", "trial.svg", "trial.png"]
