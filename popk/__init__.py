@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from popk.batch import individualise_table
     from popk.bundle import export_run, repeat_run
     from popk.calibration import sbc
+    from popk.cohort import describe, description_frame
     from popk.comparison import (
         Selection,
         averaged,
@@ -184,6 +185,7 @@ _HOMES = {
     "popk.batch": ("individualise_table",),
     "popk.bundle": ("export_run", "repeat_run"),
     "popk.calibration": ("sbc",),
+    "popk.cohort": ("describe", "description_frame"),
     "popk.comparison": (
         "Selection", "averaged", "averaged_advice", "compare", "comparison_frame",
         "covariate_effects", "evaluate_forecasts", "forecast_frame", "loo", "loo_pit", "select",
@@ -403,6 +405,8 @@ __all__ = [
     "criticise",
     "decide",
     "decision_frame",
+    "describe",
+    "description_frame",
     "diagnose",
     "dose_for_auc",
     "dose_for_trough",

@@ -74,8 +74,8 @@ VERBS = (
     Topic(
         "diagnose", "Diagnose",
         "Whether the sampler converged, the model describes the data, and what results hang on.",
-        ("popk.diagnostics", "popk.sensitivity", "popk.calibration"),
-        packages=("popk.diagnostics", "popk.sensitivity", "popk.calibration"),
+        ("popk.diagnostics", "popk.sensitivity", "popk.calibration", "popk.cohort"),
+        packages=("popk.diagnostics", "popk.sensitivity", "popk.calibration", "popk.cohort"),
     ),
     Topic("compare", "Compare", "Which model predicts best, and how good its forecasts are.",
           ("popk.comparison",), packages=("popk.comparison",)),

@@ -47,6 +47,7 @@ ORDER = (
     "calibration",
     "comparison",
     "sensitivity",
+    "cohort",
     "plots",
     "reporting",
     "serving",
