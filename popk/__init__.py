@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from popk.batch import individualise_table
     from popk.bundle import export_run, repeat_run
     from popk.calibration import sbc
-    from popk.cohort import describe, description_frame
+    from popk.cohort import covariate_consequences, describe, description_frame
     from popk.comparison import (
         Selection,
         averaged,
@@ -185,7 +185,7 @@ _HOMES = {
     "popk.batch": ("individualise_table",),
     "popk.bundle": ("export_run", "repeat_run"),
     "popk.calibration": ("sbc",),
-    "popk.cohort": ("describe", "description_frame"),
+    "popk.cohort": ("covariate_consequences", "describe", "description_frame"),
     "popk.comparison": (
         "Selection", "averaged", "averaged_advice", "compare", "comparison_frame",
         "covariate_effects", "evaluate_forecasts", "forecast_frame", "loo", "loo_pit", "select",
@@ -401,6 +401,7 @@ __all__ = [
     "compare",
     "comparison_frame",
     "contraction",
+    "covariate_consequences",
     "covariate_effects",
     "criticise",
     "decide",
