@@ -43,6 +43,7 @@ ORDER = (
     "elimination",
     "trials",
     "inference",
+    "response",
     "batch",
     "calibration",
     "comparison",
