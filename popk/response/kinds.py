@@ -234,7 +234,10 @@ class Ordinal(Outcome):
         share = pm.Dirichlet("share", np.ones(levels))
         below = pt.cumsum(share)[:-1]
         cut = pm.Deterministic("cut", pt.log(below) - pt.log1p(-below))
-        pm.OrderedLogistic("outcome", eta, cut, observed=data["value"], dims="row")
+        most = pm.math.sigmoid(cut - eta[:, None])  # at this level or a lower one
+        ones = pt.ones_like(eta)[:, None]
+        chance = pt.diff(pt.concatenate([0.0 * ones, most, ones], axis=1), axis=1)
+        pm.Categorical("outcome", p=chance, observed=data["value"].astype("int64"), dims="row")
 
     @override
     def simulated(
@@ -313,10 +316,13 @@ class TimeToEvent(Outcome):
                     entry[:, None], starts, ends
                 )
                 at = (pt.gt(value[:, None], starts) * pt.le(value[:, None], ends)) * a
-                return event * (at.sum(axis=1) + eta) - pt.exp(eta) * (pt.exp(a) * spent).sum(1)
+                each = event * (at.sum(axis=1) + eta) - pt.exp(eta) * (pt.exp(a) * spent).sum(1)
+                return each.sum()
 
             parents = (eta, event, entry, pieces)
-        pm.CustomDist("outcome", *parents, logp=logp, observed=data["value"], dims="row")
+        # The hazards of the pieces are not by row, so the rows are one value together.
+        whole = {} if self.cuts is None else {"signature": "(r),(r),(r),(j)->(r)"}
+        pm.CustomDist("outcome", *parents, logp=logp, observed=data["value"], dims="row", **whole)
 
     @override
     def simulated(
