@@ -232,11 +232,12 @@ class Ordinal(Outcome):
 
         levels = int(columns["value"].max()) + 1
         share = pm.Dirichlet("share", np.ones(levels))
-        below = pt.cumsum(share)[:-1]
+        below = pt.cumsum(share)[:-1]  # type: ignore[no-untyped-call]
         cut = pm.Deterministic("cut", pt.log(below) - pt.log1p(-below))
         most = pm.math.sigmoid(cut - eta[:, None])  # at this level or a lower one
-        ones = pt.ones_like(eta)[:, None]
-        chance = pt.diff(pt.concatenate([0.0 * ones, most, ones], axis=1), axis=1)
+        ones = pt.ones_like(eta)[:, None]  # type: ignore[no-untyped-call]
+        all_levels = pt.concatenate([0.0 * ones, most, ones], axis=1)  # type: ignore[no-untyped-call]
+        chance = all_levels[:, 1:] - all_levels[:, :-1]
         pm.Categorical("outcome", p=chance, observed=data["value"].astype("int64"), dims="row")
 
     @override
@@ -305,13 +306,15 @@ class TimeToEvent(Outcome):
                 passed = value**k - pt.switch(pt.gt(entry, 0), entry, 0.0) ** k
                 return event * (a + eta + hazard) - pt.exp(a + eta) * passed
 
-            parents = (eta, event, entry, intercept, shape)
+            parents: tuple[Any, ...] = (eta, event, entry, intercept, shape)
         else:
             starts = np.array([0.0, *self.cuts])
             ends = np.array([*self.cuts, np.inf])
             pieces = pm.Normal("intercept", crude, _WIDE, shape=len(starts))
 
-            def logp(value: Any, eta: Any, event: Any, entry: Any, a: Any) -> Any:
+            def logp(  # type: ignore[misc]
+                value: Any, eta: Any, event: Any, entry: Any, a: Any
+            ) -> Any:
                 spent = pt.clip(value[:, None], starts, ends) - pt.clip(
                     entry[:, None], starts, ends
                 )

@@ -134,7 +134,7 @@ def positions_of(exposures: xr.DataTree, outcomes: Outcomes) -> tuple[list[str],
             f"The outcomes are {type(outcomes).__name__}; give what popk.response.read_outcomes "
             "returned."
         )
-    held = [str(name) for name in checked(exposures)["exposure"]["subject"].values]
+    held = [str(name) for name in checked(exposures)["exposure"].to_dataset()["subject"].values]
     unknown = [name for name in dict.fromkeys(outcomes.subjects) if name not in held]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""

@@ -158,5 +158,5 @@ def _left(rest: Floats) -> tuple[float, float]:
     chance = float(1.0 / np.sqrt(size))
     if n < 2:
         return 0.0, chance
-    found = np.corrcoef(rest.T)[np.triu_indices(n, 1)]
+    found = np.asarray(np.corrcoef(rest.T))[np.triu_indices(n, 1)]
     return float(np.sqrt(np.mean(found**2))), chance

@@ -145,7 +145,8 @@ def draw(
     else:
         ready = _interpreted(built)
         settings["cores"] = 1  # Python runs one thread at a time
-    return nutpie.sample(ready, progress_bar=False, target_accept=0.9, **settings)
+    found: xr.DataTree = nutpie.sample(ready, progress_bar=False, target_accept=0.9, **settings)
+    return found
 
 
 def _interpreted(built: pm.Model) -> Any:
@@ -219,7 +220,7 @@ def association(
     least, most = within
     if not 0 < least < 1 < most:
         raise SettingError(f"within is {within!r}; give ratios on both sides of 1, as (0.8, 1.25).")
-    ratio = np.exp(result["posterior"]["effect"].values.ravel())
+    ratio = np.exp(result["posterior"].to_dataset()["effect"].values.ravel())
     tail = (1 - PROBABILITY) / 2
     low, median, high = np.quantile(ratio, [tail, 0.5, 1 - tail])
     small = float(np.mean((ratio > least) & (ratio < most)))
@@ -260,7 +261,7 @@ def response_frame(result: xr.DataTree) -> pd.DataFrame:
     tail, rows = (1 - PROBABILITY) / 2, []
     names = [n for n in result["posterior"].data_vars if str(n).startswith("adjustment_")]
     for name in ("effect", *names):
-        ratio = np.exp(result["posterior"][name].values.ravel())
+        ratio = np.exp(result["posterior"].to_dataset()[str(name)].values.ravel())
         low, median, high = np.quantile(ratio, [tail, 0.5, 1 - tail])
         per = f"{result.attrs['per']} of exposure" if name == "effect" else "SD"
         label = "exposure" if name == "effect" else str(name).removeprefix("adjustment_")
@@ -324,7 +325,7 @@ def _curve(exposures: xr.DataTree, outcomes: Outcomes, posterior: xr.Dataset) ->
 def _naive(exposures: xr.DataTree, outcomes: Outcomes) -> xr.Dataset:
     """Pearson's correlation of observed mean concentrations (BLQ at LLOQ / 2) with the outcome."""
     subjects, _ = positions_of(exposures, outcomes)
-    seen = checked(exposures)["history"]["observed"].sel(subject=subjects).values
+    seen = checked(exposures)["history"].to_dataset()["observed"].sel(subject=subjects).values
     subject = np.array(outcomes.subjects)
     value, at_risk = outcomes.columns["value"], outcomes.columns["at_risk"]
     own = np.array([value[subject == n].sum() / at_risk[subject == n].sum() for n in subjects])
