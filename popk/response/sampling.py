@@ -164,9 +164,9 @@ def _interpreted(built: pm.Model) -> Any:
     )
 
     def point(x: Floats) -> dict[str, Any]:
-        return DictToArrayBijection.rmap(
-            type(start)(np.asarray(x), start.point_map_info), start_point={}
-        )
+        at = type(start)(np.asarray(x), start.point_map_info)
+        found: dict[str, Any] = DictToArrayBijection.rmap(at, start_point={})
+        return found
 
     def expanded(x: Floats, **_: Any) -> dict[str, Any]:
         return {name: np.asarray(v) for name, v in zip(shown, expand(point(x)), strict=True)}
