@@ -96,7 +96,7 @@ def covariate_consequences(  # noqa: PLR0913
     FitError, ModelError, SettingError, UnitError
         When the tree is no fit, its model has no covariates, or a setting makes no sense.
     """
-    held = _checked(fit, target, probability, draws, people, seed)
+    level, held = _checked(fit, target, probability, draws, people, seed)
     model = model_of(fit)
     given = regimen or usual_regimen(fit)
     if given is None:
@@ -118,7 +118,7 @@ def covariate_consequences(  # noqa: PLR0913
         for one in intervals.tolist()
     ])  # fmt: skip
     per_week = model.units.time_in("wk")
-    longest = _longest(intervals / per_week, values, float(target.given), held)
+    longest = _longest(intervals / per_week, values, level, held)
     with np.errstate(invalid="ignore"):
         changes = longest[:, 1:] - longest[:, :1]
     columns = (
@@ -153,8 +153,8 @@ def covariate_consequences(  # noqa: PLR0913
 
 def _checked(
     fit: xr.DataTree, target: Trough, probability: float, draws: int, people: int, seed: int
-) -> float:
-    """The probability, once it is certain that the question can be asked."""
+) -> tuple[float, float]:
+    """The target and the probability, once it is certain that the question can be asked."""
     check_seed(seed)
     model, held = model_of(fit), asked(probability)
     target.check_units(model.units)
@@ -165,7 +165,7 @@ def _checked(
     for name, value in (("draws", draws), ("people", people)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise SettingError(f"{name} is {value!r}; give a whole number of 1 or more.")
-    return held
+    return float(target.given), held
 
 
 def _contrasts(
