@@ -17,6 +17,7 @@ from popk.cli.commands import check, check_priors, demo, fit, individualise, mod
 from popk.cli.compared import compare
 from popk.cli.conversion import import_nonmem
 from popk.cli.decided import decide
+from popk.cli.described import describe
 from popk.cli.fitted import resume
 from popk.cli.foreseen import forecast
 from popk.cli.halved import half_life
@@ -72,7 +73,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _COMMANDS: tuple[tuple[Group, tuple[Callable[..., object], ...]], ...] = (
-    (_DATA, (check, check_priors)),
+    (_DATA, (check, describe, check_priors)),
     (_MODELS, (run, fit, resume, models, import_nonmem)),
     (_CHECKS, (compare, forecast, robustness, sbc, qualify)),
     (_PATIENTS, (individualise, half_life, batch, sheet, serve, trial)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ type Floats = NDArray[np.float64]
 _USUAL = (10.0, 5.0, 2.0)  # mg/L, studied for natalizumab
 _KIND = "popk description"
 _WHAT = ("observed troughs", "patients of the cohort", "new patients", "a new patient's troughs")
+_UNSURE = "Not converged, so not a final result: draw more. "
 _MOST = 1000  # troughs of a patient that are looked at
 
 
@@ -66,10 +68,12 @@ def describe(  # noqa: PLR0913
 
     Returns
     -------
-    DataTree with the groups ``troughs`` (trough), ``shares`` (target, what), ``patients``
-    (patient): ``level``, the patient's median trough, and ``p_stable``, ``figures`` (figure) and
-    ``posterior``. Every ``low`` and ``high`` is the end of a 90 % interval. The verdict on the
-    sampling, data hash, seed, ``words`` and ``notes`` are in ``attrs``.
+    DataTree with the groups ``troughs`` (trough), ``shares`` (target, what), ``bands`` (band), the
+    share of these patients whose own level is between two targets, ``patients`` (patient):
+    ``level``, the patient's median trough, ``p_stable`` and the first value of each covariate,
+    ``figures`` (figure) and ``posterior``. Every ``low`` and ``high`` is the end of a 90 %
+    interval. The verdict on the sampling, data hash, seed, ``words`` and ``notes`` are in
+    ``attrs``.
 
     Raises
     ------
@@ -98,7 +102,8 @@ def describe(  # noqa: PLR0913
     groups = {
         "troughs": _table(found.table, found),
         "shares": shares,
-        "patients": _patients(flat, stable, found),
+        "bands": _bands(found, flat, wanted),
+        "patients": _patients(flat, stable, found).assign(_covariates(dataset, flat)),
         "figures": figures,
         "posterior": posterior,
     }
@@ -107,8 +112,11 @@ def describe(  # noqa: PLR0913
         "kind": _KIND, "popk_version": version("popk"), "data_hash": dataset.fingerprint,
         "seed": int(seed), "interval": found.interval, "tolerance": float(tolerance),
         "stable": float(stable), "units": json.dumps(dataset.units.to_dict()),
-        "converged": int(verdict.converged), "verdict_of_sampling": verdict.to_json(),
-        "words": _words(found, shares, figures, stable), "statement": STATEMENT,
+        "converged": int(verdict.converged), "verdict": verdict.to_json(),
+        "words": ("" if verdict.converged else _UNSURE)
+        + _words(found, shares, figures, stable),
+        "statement": STATEMENT,
+        "targets": [float(one) for one in wanted],
         "notes": json.dumps(_notes(found, assay_cv, list(verdict.failures))),
     }  # fmt: skip
     return tree
@@ -122,7 +130,7 @@ def description_frame(result: xr.DataTree, group: str = "shares") -> pd.DataFram
     SettingError
         When it is no result of `popk.describe`, or has no such table.
     """
-    tables = ("figures", "patients", "shares", "troughs")
+    tables = ("bands", "figures", "patients", "shares", "troughs")
     if result.attrs.get("kind") != _KIND:
         raise SettingError("This is not the result of popk.describe; give what it returned.")
     if group not in tables:
@@ -188,6 +196,24 @@ def _shares(found: Troughs, flat: xr.Dataset, targets: list[float]) -> xr.Datase
     return xr.Dataset(columns, coords={"target": targeted, "what": list(_WHAT)})
 
 
+def _bands(found: Troughs, flat: xr.Dataset, targets: list[float]) -> xr.Dataset:
+    """The share of the patients whose own median trough is between two targets."""
+    level = np.exp(flat["level"].transpose("patient", "sample").values)
+    ends = [0.0, *sorted(targets), np.inf]
+    unit = found.units.concentration
+    names = [
+        f"below {high:g} {unit}" if low == 0 else f"{low:g} {unit} and above" if high == np.inf
+        else f"{low:g} to {high:g} {unit}"
+        for low, high in pairwise(ends)
+    ]  # fmt: skip
+    each = [_band(((level >= low) & (level < high)).mean(axis=0)) for low, high in pairwise(ends)]
+    columns = {
+        name: ("band", [row[k] for row in each], {"units": "1"})
+        for k, name in enumerate(("low", "median", "high"))
+    }
+    return xr.Dataset(columns, coords={"band": names})
+
+
 def _figures(flat: xr.Dataset, assay_cv: float | None, stable: float) -> xr.Dataset:
     between, within, trend = (flat[n].values for n in ("sd_between", "sd_within", "trend"))
     rows: dict[str, tuple[Floats, str]] = {
@@ -243,6 +269,20 @@ def _patients(flat: xr.Dataset, stable: float, found: Troughs) -> xr.Dataset:
     )  # fmt: skip
 
 
+def _covariates(dataset: Dataset, flat: xr.Dataset) -> dict[str, Any]:
+    """Each patient's first value of each covariate."""
+    table = dataset.covariate_table()
+    table = table.set_axis(table.index.astype(str)).reindex(flat["patient"].values.astype(str))
+    return {
+        name: (
+            "patient",
+            table[name].to_numpy(dtype=float),
+            {"units": dataset.units.covariate(name) or "1"},
+        )
+        for name in dataset.covariates
+    }
+
+
 def _table(frame: pd.DataFrame, found: Troughs) -> xr.Dataset:
     own = frame.assign(modelled=frame["modelled"].astype(int))
     concentration = found.units.concentration
@@ -265,13 +305,14 @@ def _words(found: Troughs, shares: xr.Dataset, figures: xr.Dataset, stable: floa
         at = shares.sel(target=target)
 
         def said(what: str, at: xr.Dataset = at) -> str:
-            low, median, high = (100 * float(at.sel(what=what)[n]) for n in ("low", "median",
-                                                                               "high"))  # fmt: skip
+            names = ("low", "median", "high")
+            low, median, high = (100 * float(at.sel(what=what)[name]) for name in names)
             if np.isnan(median):
                 return f"{low:.0f} to {high:.0f} % (some are BLQ with an LLOQ above)"
             if low > 99:
                 return "above 99 %"
-            return f"{median:.0f} % ({low:.0f} to {min(high, 99):.0f} %)"
+            ends = ["above 99" if one > 99 else f"{one:.0f}" for one in (low, median, high)]
+            return f"{ends[1]} % ({ends[0]} to {ends[2]} %)"
 
         seen = said(_WHAT[0]).split(" (")[0]
         parts.append(

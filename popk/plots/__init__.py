@@ -8,6 +8,7 @@ from popk.plots.calibration import plot_calibration
 from popk.plots.compared import plot_elpd_differences, plot_khat, plot_pointwise
 from popk.plots.contraction import plot_contraction
 from popk.plots.criticism import plot_criticism
+from popk.plots.description import plot_description
 from popk.plots.explore import explore_dataset, explore_patient
 from popk.plots.forecasts import plot_forecasts
 from popk.plots.goodness_of_fit import plot_goodness_of_fit, plot_observations
@@ -48,6 +49,7 @@ __all__ = [
     "plot_contraction",
     "plot_criticism",
     "plot_dataset",
+    "plot_description",
     "plot_effects_against_covariates",
     "plot_elpd_differences",
     "plot_forecasts",

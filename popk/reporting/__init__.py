@@ -5,6 +5,7 @@ from popk.reporting.bedside import Sheet, sheet
 from popk.reporting.calibration import calibration_table, reliability_table
 from popk.reporting.comparison import comparison_table
 from popk.reporting.criticised_table import criticism_table
+from popk.reporting.described import description_tables
 from popk.reporting.findings import findings_table
 from popk.reporting.forecasts import decision_table, forecast_table
 from popk.reporting.intervals import interval_counts, interval_frame, interval_table
@@ -36,6 +37,7 @@ __all__ = [
     "comparison_table",
     "criticism_table",
     "decision_table",
+    "description_tables",
     "findings_table",
     "forecast_table",
     "great_table",

@@ -16,6 +16,7 @@ from popk.reporting.answers import answer_table
 from popk.reporting.calibration import calibration_table, reliability_table
 from popk.reporting.comparison import comparison_table
 from popk.reporting.criticised_table import criticism_table
+from popk.reporting.described import description_tables
 from popk.reporting.findings import findings_table
 from popk.reporting.forecasts import decision_table, forecast_table
 from popk.reporting.intervals import interval_counts, interval_table
@@ -151,6 +152,13 @@ def _answer(answer: Result, most: int) -> Shown:
     return Shown(title, said, (answer_table(tree, most=max(most, 1)),))
 
 
+def _description(result: Result, _: int) -> Shown:
+    tree = _tree(result)
+    notes = (f"Note: {note}" for note in json.loads(tree.attrs["notes"]))
+    said = (str(tree.attrs["words"]), *notes)
+    return Shown("The troughs of a cohort", said, description_tables(tree), verdict_of(tree))
+
+
 def _forecasts(result: Result, _: int) -> Shown:
     tree = _tree(result)
     decided = (decision_table(tree),) if "decision_scores" in tree.children else ()
@@ -256,6 +264,7 @@ _SHOWN: Mapping[str, Callable[[Result, int], Shown]] = MappingProxyType(
         "popk averaged advice": _advice,
         "popk comparison": _comparison,
         "popk answer": _answer,
+        "popk description": _description,
         "popk forecasts": _forecasts,
         "popk trial": _trial,
         "popk calibration": _calibration,

@@ -14,7 +14,10 @@ FIRST = {
     "advice", "comparison", "dataset", "fit", "identifiability", "npde", "residuals", "result",
     "table",
 }  # fmt: skip
-FURTHER = {"subject", "subjects", "most", "ax", "log", "which", "parameter", "target", "usable"}
+FURTHER = {
+    "ax", "covariate", "log", "most", "parameter", "subject", "subjects", "target", "usable",
+    "which",
+}  # fmt: skip
 ONE_PANEL = {
     "plot_concentration", "plot_contraction", "plot_criticism", "plot_elpd_differences",
     "plot_influence", "plot_interval_shifts", "plot_khat", "plot_learnt",
